@@ -1,0 +1,2 @@
+// onceward/core: the engine and its contracts, re-exported.
+export {};

@@ -1,0 +1,2 @@
+// onceward/http: HTTP meaning without a framework, re-exported.
+export {};

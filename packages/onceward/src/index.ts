@@ -1,0 +1,2 @@
+// What most users import: the library's main names, re-exported.
+export {};

@@ -1,0 +1,2 @@
+// onceward/testing: what proves a store, re-exported.
+export {};
