@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { root } from "./ensure.mjs";
+import { missingBinaries } from "./lock.mjs";
 
 const MAX_LINES = 400;
 const CAPTION = /^\/\/ \S.*[.:]$/;
@@ -25,14 +26,18 @@ function sourceFaults(path, text) {
   return faults;
 }
 
+/** A lock that names a registry, or that lacks a platform's binary, does not install elsewhere. */
 function lockFaults(path, text) {
-  return text
+  const faults = text
     .split("\n")
     .flatMap((line, at) =>
       /"resolved": "\w+:\/\//.test(line) || /registry\.[a-z0-9.-]+\//.test(line)
         ? [`${path}:${at + 1}: names a registry; run npm install with the repository's .npmrc`]
         : [],
     );
+  if (!path.endsWith(".json")) return faults;
+  const missing = missingBinaries(JSON.parse(text).packages);
+  return [...faults, ...missing.map(({ name }) => `${path}: lacks ${name}; run npm run lock`)];
 }
 
 /** What breaks the rules, one line each. */
