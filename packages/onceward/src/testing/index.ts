@@ -1,2 +1,15 @@
-// onceward/testing: what proves a store, re-exported.
-export {};
+// What tests of stores, and of code on top of them, are built with; it depends on no test runner.
+
+export { type FakeClock, fakeClock } from "./fake-clock.js";
+export {
+  type Fault,
+  type FaultCall,
+  type FaultOperation,
+  type FaultPlan,
+  type FaultRates,
+  type FaultStore,
+  type FaultStoreOptions,
+  faultStore,
+  randomFaults,
+} from "./fault-store.js";
+export { seededRandom } from "./random.js";
