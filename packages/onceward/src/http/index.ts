@@ -1,2 +1,3 @@
-// onceward/http: HTTP meaning without a framework, re-exported.
-export {};
+// The public entry of the HTTP layer.
+export * from "./layer.js";
+export * from "./message.js";

@@ -1,0 +1,36 @@
+// What the engine tells of its work, for history, metrics and logs.
+
+import type { RequestErrorCode } from "./errors.js";
+import type { RecordId } from "./record.js";
+
+/** One thing that happened to one request (`runId`) or record. Events carry no key, credential or body. */
+export type EngineEvent = {
+  readonly runId: string;
+  readonly recordId: RecordId;
+} & (
+  /** The request owns the key and runs. */
+  | { readonly type: "claimed" }
+  /** It took over a record whose owner was interrupted. */
+  | { readonly type: "taken-over"; readonly from: string }
+  /** A duplicate gets the recorded answer of run `of`. */
+  | { readonly type: "replayed"; readonly of: string }
+  /** A duplicate waits for the running operation. */
+  | { readonly type: "waiting" }
+  | { readonly type: "refused"; readonly code: RequestErrorCode }
+  /** The answer is recorded; `late` after its client already had it (SPEC §4.11). */
+  | { readonly type: "recorded"; readonly late: boolean }
+  /** The store was out of reach when the answer was to be recorded; it is tried again. */
+  | { readonly type: "recording-deferred" }
+  /** The key was given back unused. */
+  | { readonly type: "released" }
+  /** Run `of` was interrupted; the record is unknown now. */
+  | { readonly type: "interrupted"; readonly of: string; readonly status: number }
+  /** Asked what became of run `of`, somebody knew its answer. */
+  | { readonly type: "recovered"; readonly of: string; readonly status: number }
+  /** Somebody else owns the record now; what this run answers is not recorded. */
+  | { readonly type: "claim-lost" }
+  /** A claim took effect after its caller had given up, and was undone (SPEC §4.12). */
+  | { readonly type: "late-claim-released" }
+  /** A store operation failed or took too long. */
+  | { readonly type: "store-failed"; readonly operation: string; readonly error: unknown }
+);

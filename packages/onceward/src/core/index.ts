@@ -1,2 +1,0 @@
-// onceward/core: the engine and its contracts, re-exported.
-export {};
