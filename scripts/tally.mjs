@@ -1,7 +1,13 @@
 // Prints "N passed, N failed" from the JSON report that vitest wrote; the last line of .ci/run.
 import { readFileSync } from "node:fs";
 
-const report = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const text = readFileSync(process.argv[2], "utf8");
+if (text === "") {
+  process.stderr.write("No report: the tests did not run to their end.\n");
+  process.exit(1);
+}
+
+const report = JSON.parse(text);
 // A file that failed to load has no tests to count, and is a failure all the same.
 const brokenFiles = report.testResults.filter(
   ({ status, assertionResults }) => status === "failed" && !assertionResults.some((test) => test.status === "failed"),
