@@ -7,8 +7,8 @@ import type { RecordId } from "./record.js";
 export type EngineEvent = {
   readonly runId: string;
   readonly recordId: RecordId;
-} & (
-  /** The request owns the key and runs. */
+} & /** The request owns the key and runs. */
+(
   | { readonly type: "claimed" }
   /** It took over a record whose owner was interrupted. */
   | { readonly type: "taken-over"; readonly from: string }
@@ -27,6 +27,8 @@ export type EngineEvent = {
   | { readonly type: "interrupted"; readonly of: string; readonly status: number }
   /** Asked what became of run `of`, somebody knew its answer. */
   | { readonly type: "recovered"; readonly of: string; readonly status: number }
+  /** Asking what became of an interrupted operation failed, so it counts as unknown. */
+  | { readonly type: "ask-failed"; readonly error: unknown }
   /** Somebody else owns the record now; what this run answers is not recorded. */
   | { readonly type: "claim-lost" }
   /** A claim took effect after its caller had given up, and was undone (SPEC §4.12). */

@@ -93,6 +93,8 @@ export interface Policy {
   readonly leaseMs: number;
   readonly onStoreError: "reject" | "bypass";
   readonly notStarted: ReadonlySet<number>;
+  /** Whether a 503 with `Retry-After` says that the operation did not start (SPEC §4.8); the profile's, not an option. */
+  readonly busyNotStarted: boolean;
   readonly unknownStatuses: ReadonlySet<number>;
   readonly maxRequestBodyBytes: number;
   readonly errorFormat: "problem" | "stripe";

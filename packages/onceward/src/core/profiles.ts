@@ -9,6 +9,8 @@ export interface Profile {
   readonly options: Omit<PolicyOptions, "profile">;
   /** SPEC §4.8: which statuses of an upstream mean "not started"; in the library the handler says so itself. */
   readonly gatewayNotStarted: readonly number[];
+  /** Whether an upstream's 503 with `Retry-After` means "not started" too (SPEC §4.8). */
+  readonly gatewayBusyNotStarted: boolean;
   /** The source names the routes it applies to, so it is refused where none are listed. */
   readonly needsRoutes: boolean;
 }
@@ -25,6 +27,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     source: "draft-ietf-httpapi-idempotency-key-header-07",
     options: {},
     gatewayNotStarted: REFUSALS,
+    gatewayBusyNotStarted: true,
     needsRoutes: false,
   },
   stripe: {
@@ -32,6 +35,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     source: "Stripe API v1",
     options: { methods: ["POST"], errorFormat: "stripe" },
     gatewayNotStarted: REFUSALS,
+    gatewayBusyNotStarted: true,
     needsRoutes: false,
   },
   glyue: {
@@ -47,6 +51,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
       keepSetCookie: true,
     },
     gatewayNotStarted: CALLER_REFUSALS,
+    gatewayBusyNotStarted: false,
     needsRoutes: false,
   },
   fyno: {
@@ -61,6 +66,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
       expiration: { header: "x-idempotency-expiration", min: "24h", max: "365d" },
     },
     gatewayNotStarted: REFUSALS,
+    gatewayBusyNotStarted: true,
     needsRoutes: true,
   },
   apiture: {
@@ -68,6 +74,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     source: "Apiture idempotent operations",
     options: { fingerprint: "off", onMismatch: "replay", marker: false },
     gatewayNotStarted: CALLER_REFUSALS,
+    gatewayBusyNotStarted: false,
     needsRoutes: false,
   },
   gains: {
@@ -75,6 +82,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     source: "GAINS idempotency",
     options: { methods: ["POST", "PUT", "PATCH"], fingerprint: "off", onMismatch: "replay", marker: false },
     gatewayNotStarted: REFUSALS,
+    gatewayBusyNotStarted: true,
     needsRoutes: false,
   },
 };

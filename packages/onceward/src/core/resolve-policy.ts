@@ -44,7 +44,9 @@ export function resolvePolicy(options: PolicyOptions, context: PolicyContext): P
   const issues = checkPolicy(options, context);
   if (issues.length > 0) {
     const list = issues.map((issue) => issue.message).join("; ");
-    throw new IdempotencyError("config_invalid", `The idempotency options are not valid: ${list}`, { details: { issues } });
+    throw new IdempotencyError("config_invalid", `The idempotency options are not valid: ${list}`, {
+      details: { issues },
+    });
   }
   const profile = PROFILES[options.profile ?? "ietf"];
   const notStarted = context.surface === "gateway" ? profile.gatewayNotStarted : [];
@@ -72,6 +74,7 @@ export function resolvePolicy(options: PolicyOptions, context: PolicyContext): P
     leaseMs: read("lease"),
     onStoreError: read("onStoreError"),
     notStarted: read("notStarted"),
+    busyNotStarted: context.surface === "gateway" && profile.gatewayBusyNotStarted,
     unknownStatuses: read("unknownStatuses"),
     maxRequestBodyBytes: read("maxRequestBody"),
     errorFormat: read("errorFormat"),
@@ -107,25 +110,42 @@ function contradictions(options: PolicyOptions, context: PolicyContext): PolicyI
   const refuse = (name: OptionName, message: string): void => void issues.push({ path: [name], message });
   const profile = PROFILES[options.profile ?? "ietf"];
   if (profile.needsRoutes && !context.hasRoutes) {
-    refuse("profile", `profile ${options.profile} covers only the APIs its source names: list them under \`routes\` and set it there`);
+    refuse(
+      "profile",
+      `profile ${options.profile} covers only the APIs its source names: list them under \`routes\` and set it there`,
+    );
   }
   const duplicates = options.duplicates ?? profile.options.duplicates;
   if (duplicates === "reject" && typeof options.whileRunning === "object") {
-    refuse("whileRunning", "duplicates that are refused have nothing to wait for: remove `whileRunning`, or set `duplicates: replay`");
+    refuse(
+      "whileRunning",
+      "duplicates that are refused have nothing to wait for: remove `whileRunning`, or set `duplicates: replay`",
+    );
   }
   if (options.fingerprint === "off" && options.onMismatch === "reject") {
-    refuse("onMismatch", "with `fingerprint: off` nothing is compared, so nothing can be refused: remove one of the two");
+    refuse(
+      "onMismatch",
+      "with `fingerprint: off` nothing is compared, so nothing can be refused: remove one of the two",
+    );
   }
-  const both = (options.unknownStatuses ?? []).filter((status) => (options.notStarted ?? profile.gatewayNotStarted).includes(status));
+  const both = (options.unknownStatuses ?? []).filter((status) =>
+    (options.notStarted ?? profile.gatewayNotStarted).includes(status),
+  );
   if (both.length > 0 && (context.surface === "gateway" || options.notStarted !== undefined)) {
-    refuse("unknownStatuses", `status ${both.join(", ")} cannot both mean "not started" and "unknown": remove it from \`notStarted\` or \`unknownStatuses\``);
+    refuse(
+      "unknownStatuses",
+      `status ${both.join(", ")} cannot both mean "not started" and "unknown": remove it from \`notStarted\` or \`unknownStatuses\``,
+    );
   }
   if (context.surface === "gateway") {
-    if (typeof options.onInterrupted === "function") refuse("onInterrupted", "a function works in the library only; the gateway takes `{ ask: URL }`");
+    if (typeof options.onInterrupted === "function")
+      refuse("onInterrupted", "a function works in the library only; the gateway takes `{ ask: URL }`");
     if (typeof options.fingerprint === "function") refuse("fingerprint", "a function works in the library only");
   } else {
-    if (typeof options.onInterrupted === "object") refuse("onInterrupted", "`ask` works in the gateway only; the library takes a function");
-    if (options.forwardKey !== undefined) refuse("forwardKey", "`forwardKey` works in the gateway only: the library forwards nothing");
+    if (typeof options.onInterrupted === "object")
+      refuse("onInterrupted", "`ask` works in the gateway only; the library takes a function");
+    if (options.forwardKey !== undefined)
+      refuse("forwardKey", "`forwardKey` works in the gateway only: the library forwards nothing");
   }
   const marker = options.marker ?? profile.options.marker;
   if (typeof marker === "string" && marker.toLowerCase() === (options.header ?? "Idempotency-Key").toLowerCase()) {
@@ -147,6 +167,8 @@ function show(value: unknown): string {
 /** The option that was probably meant, where one differs only in case, dashes or a slip of the finger. */
 function suggestion(name: string): string {
   const fold = (text: string): string => text.toLowerCase().replaceAll(/[-_]/g, "");
-  const near = Object.keys(OPTIONS).find((known) => fold(known) === fold(name) || fold(known).startsWith(fold(name).slice(0, 6)));
+  const near = Object.keys(OPTIONS).find(
+    (known) => fold(known) === fold(name) || fold(known).startsWith(fold(name).slice(0, 6)),
+  );
   return near === undefined ? "" : `; did you mean "${near}"?`;
 }

@@ -90,8 +90,11 @@ export interface HttpClaim {
    * The answer is too large or streams (SPEC §5.4): records that it was not kept. Answers the head to send before the
    * body is passed on, or a whole response to send instead of it. What `finish` would release is released here too.
    */
-  finishUnkept(head: ResponseHead): Promise<
-    { readonly kind: "stream"; readonly head: ResponseHead } | { readonly kind: "answer"; readonly response: HttpResponse }
+  finishUnkept(
+    head: ResponseHead,
+  ): Promise<
+    | { readonly kind: "stream"; readonly head: ResponseHead }
+    | { readonly kind: "answer"; readonly response: HttpResponse }
   >;
   /** The operation demonstrably did not start (SPEC §4.5): gives the key back and answers `response` as it is. */
   notStarted(response: HttpResponse): Promise<HttpResponse>;
@@ -115,7 +118,13 @@ export interface Observation {
 export type KeyState =
   | { readonly state: "absent" }
   | { readonly state: "running"; readonly since: number }
-  | { readonly state: "done"; readonly since: number; readonly endedAt: number; readonly status: number; readonly expiresAt: number }
+  | {
+      readonly state: "done";
+      readonly since: number;
+      readonly endedAt: number;
+      readonly status: number;
+      readonly expiresAt: number;
+    }
   | { readonly state: "unknown"; readonly since: number; readonly expiresAt: number };
 
 export interface KeyQuery {

@@ -1,6 +1,6 @@
 // The answers that Onceward makes itself, in the format of the policy (SPEC §6).
 
-import type { RequestErrorCode } from "../core/errors.js";
+import type { ErrorCode, RequestErrorCode } from "../core/errors.js";
 import type { HeaderList, HttpResponse } from "./message.js";
 
 /** An answer of Onceward's own. Nothing of the key, the fingerprint or the recorded request is ever in it. */
@@ -109,6 +109,11 @@ const KINDS: Readonly<Record<RequestErrorCode, Kind>> = {
 };
 
 const encoder = new TextEncoder();
+
+/** Whether a code is one of those that a request is answered with. */
+export function isRequestErrorCode(code: ErrorCode): code is RequestErrorCode {
+  return Object.hasOwn(KINDS, code);
+}
 
 /** A problem with the status, the detail and the Retry-After of SPEC §6, but for what is overridden. */
 export function problem(code: RequestErrorCode, overrides?: Partial<Omit<Problem, "code">>): Problem {

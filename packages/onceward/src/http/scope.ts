@@ -34,3 +34,8 @@ const LONE_SURROGATE = /[\uD800-\uDFFF]/u;
 function part(text: string): string {
   return `${text.length}:${text}`;
 }
+
+/** How a key is shown where keys are kept as digests (SPEC §9.2). */
+export function hashedKey(key: string): string {
+  return `sha256:${createHash("sha256").update(key).digest("hex").slice(0, 32)}`;
+}

@@ -1,0 +1,158 @@
+// Calls of the store that may fail, hang or take effect too late: bounded in time, undone or repeated behind the scenes.
+
+import { type Clock, sleep } from "./clock.js";
+import { IdempotencyError, isIdempotencyError } from "./errors.js";
+import type { EngineEvent } from "./events.js";
+import type { RecordId } from "./record.js";
+
+/** How a call that its caller gave up on is undone (SPEC §4.12). */
+export interface LateEffect<T> {
+  /** Whether an answer that came too late says that the call took effect. */
+  tookEffect(answer: T): boolean;
+  /** Undoes it by its fence; harmless where it took no effect. */
+  undo(): Promise<boolean>;
+  /** After so long without any answer it is undone on suspicion, in milliseconds. */
+  readonly giveUpAfterMs: number;
+}
+
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 5_000;
+/** Repeating goes on for so long at most; what is left by then the lease settles. */
+const PERSIST_MS = 3_600_000;
+/** Calls repeated at once, so that an outage of the store cannot fill the memory. */
+const MAX_UNSETTLED = 10_000;
+
+export class StoreCalls {
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  readonly #emit: (event: EngineEvent) => void;
+  readonly #drained = new Set<() => void>();
+  #unsettled = 0;
+
+  constructor(clock: Clock, timeoutMs: number, emit: (event: EngineEvent) => void) {
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+    this.#emit = emit;
+  }
+
+  /** Calls that are still being repeated. */
+  get unsettled(): number {
+    return this.#unsettled;
+  }
+
+  /** Calls the store once. Rejects with `store_unavailable` where it fails or takes longer than the timeout. */
+  run<T>(
+    operation: string,
+    runId: string,
+    recordId: RecordId,
+    call: () => Promise<T>,
+    late?: LateEffect<T>,
+  ): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const answer = call();
+      const fail = (error: unknown): void => {
+        this.#emit({ type: "store-failed", runId, recordId, operation, error });
+        if (late !== undefined) this.#undo(runId, recordId, answer, late);
+        reject(
+          isIdempotencyError(error, "store_unavailable")
+            ? error
+            : new IdempotencyError("store_unavailable", `The store could not ${operation}.`, { cause: error }),
+        );
+      };
+      let gaveUp = false;
+      const cancel = this.#clock.after(this.#timeoutMs, () => {
+        gaveUp = true;
+        fail(new Error(`no answer within ${this.#timeoutMs} ms`));
+      });
+      answer.then(
+        (value) => {
+          cancel();
+          if (!gaveUp) resolve(value);
+        },
+        (error: unknown) => {
+          cancel();
+          if (!gaveUp) fail(error);
+        },
+      );
+    });
+  }
+
+  /**
+   * Repeats a call until the store answers it, in the background. `then` is told the answer, or null where it was given
+   * up. Answers false, and does nothing, where too many calls are being repeated already.
+   */
+  persist(
+    operation: string,
+    runId: string,
+    recordId: RecordId,
+    call: () => Promise<boolean>,
+    then: (held: boolean | null) => void,
+  ): boolean {
+    if (this.#unsettled >= MAX_UNSETTLED) return false;
+    this.#unsettled++;
+    void this.#repeat(operation, runId, recordId, call)
+      .then(then)
+      .finally(() => {
+        this.#unsettled--;
+        if (this.#unsettled === 0) for (const resolve of this.#drained) resolve();
+      });
+    return true;
+  }
+
+  /** Resolves when nothing is being repeated, or after `timeoutMs`. */
+  drain(timeoutMs: number): Promise<void> {
+    if (this.#unsettled === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#drained.delete(done);
+        cancel();
+        resolve();
+      };
+      const cancel = this.#clock.after(timeoutMs, done);
+      this.#drained.add(done);
+    });
+  }
+
+  async #repeat(
+    operation: string,
+    runId: string,
+    recordId: RecordId,
+    call: () => Promise<boolean>,
+  ): Promise<boolean | null> {
+    const untilMs = this.#clock.monotonic() + PERSIST_MS;
+    for (
+      let pauseMs = FIRST_RETRY_MS;
+      this.#clock.monotonic() < untilMs;
+      pauseMs = Math.min(pauseMs * 2, LONGEST_RETRY_MS)
+    ) {
+      try {
+        return await this.run(operation, runId, recordId, call);
+      } catch (error) {
+        if (isIdempotencyError((error as IdempotencyError).cause, "store_closed")) return null;
+        await sleep(this.#clock, pauseMs);
+      }
+    }
+    return null;
+  }
+
+  /** A call whose caller gave up may have taken effect, or still will: find out, and undo it. */
+  #undo<T>(runId: string, recordId: RecordId, answer: Promise<T>, late: LateEffect<T>): void {
+    const undo = (): void => {
+      this.persist(
+        "undo a late claim",
+        runId,
+        recordId,
+        () => late.undo(),
+        (held) => {
+          if (held === true) this.#emit({ type: "late-claim-released", runId, recordId });
+        },
+      );
+    };
+    // An answer that never comes, or an error behind which the call may still be on its way to the store.
+    const suspect = this.#clock.after(late.giveUpAfterMs / 2, undo);
+    answer.then((value) => {
+      suspect();
+      if (late.tookEffect(value)) undo();
+    }, undo);
+  }
+}

@@ -1,0 +1,198 @@
+// The run history's writing side: runs gather in memory and go to the store in batches, off the critical path.
+
+import type { Clock } from "../core/clock.js";
+import type { EngineEvent } from "../core/events.js";
+import type { HistoryStore, Run, RunFlag, RunOutcome, RunStep } from "../core/history.js";
+import { newTimeId } from "../core/ids.js";
+
+/** What is known of a run when it begins. */
+export interface RunFacts {
+  readonly key: string;
+  readonly method: string;
+  readonly path: string;
+  readonly route: string;
+}
+
+/** How a run ended. */
+export interface RunEnd {
+  readonly outcome: RunOutcome;
+  readonly status: number | null;
+  readonly code?: string;
+  readonly replayOf?: string;
+}
+
+/** SPEC §11: a run is visible within a second, so half of that is the longest it may gather. */
+const FLUSH_MS = 250;
+const MAX_BATCH = 1_000;
+/** Runs that may wait to be written; beyond it the oldest are dropped, since the promise does not rest on them. */
+const MAX_QUEUED = 20_000;
+
+/** One run while it goes on; each change is written with the next batch. */
+export class RunDraft {
+  readonly id: string;
+  account = "";
+  recordId: string | null = null;
+  readonly #log: RunLog;
+  readonly #facts: RunFacts;
+  readonly #at: number;
+  readonly #startedMs: number;
+  readonly #steps: RunStep[] = [];
+  readonly #flags: RunFlag[] = [];
+  #end: RunEnd | null = null;
+  /** Its answer is not recorded yet, so something may still happen to it after its end. */
+  #deferred = false;
+  #durationMs: number | null = null;
+
+  constructor(log: RunLog, facts: RunFacts) {
+    this.#log = log;
+    this.#facts = facts;
+    this.#at = log.clock.now();
+    this.#startedMs = log.clock.monotonic();
+    this.id = newTimeId(this.#at);
+  }
+
+  /** Its arrival on the monotonic clock. */
+  get startedMs(): number {
+    return this.#startedMs;
+  }
+
+  step(name: string): void {
+    this.#steps.push({ name, atMs: this.#elapsedMs() });
+    this.#log.changed(this);
+  }
+
+  flag(flag: RunFlag): void {
+    if (this.#flags.includes(flag)) return;
+    this.#flags.push(flag);
+    this.#log.changed(this);
+  }
+
+  /** It is a duplicate (SPEC §11); a step of that name is what its source document shows. */
+  duplicate(): void {
+    this.flag("IDEMPOTENT_REQUEST");
+    this.step("IDEMPOTENT_REQUEST");
+  }
+
+  end(end: RunEnd): void {
+    this.#end = end;
+    this.#durationMs = this.#elapsedMs();
+    this.#log.changed(this);
+    if (!this.#deferred) this.#log.close(this);
+  }
+
+  onEvent(event: EngineEvent): void {
+    this.step(event.type);
+    if (event.type === "taken-over") this.flag("TAKEN_OVER");
+    else if (event.type === "recovered") this.flag("RECOVERED");
+    else if (event.type === "waiting") this.flag("WAITED");
+    else if (event.type === "claim-lost") this.flag("CLAIM_LOST");
+    else if (event.type === "recording-deferred") this.#deferred = true;
+    else if (event.type === "recorded" && event.late) this.flag("RECORDED_LATE");
+    // What was put off has happened.
+    if (this.#deferred && (event.type === "recorded" || event.type === "claim-lost")) this.#log.close(this);
+  }
+
+  snapshot(): Run {
+    const end = this.#end;
+    return {
+      id: this.id,
+      at: this.#at,
+      recordId: this.recordId,
+      account: this.account,
+      ...this.#facts,
+      status: end?.status ?? null,
+      durationMs: this.#durationMs,
+      outcome: end?.outcome ?? "running",
+      code: end?.code ?? null,
+      steps: [...this.#steps],
+      flags: [...this.#flags],
+      replayOf: end?.replayOf ?? null,
+    };
+  }
+
+  #elapsedMs(): number {
+    return Math.round((this.#log.clock.monotonic() - this.#startedMs) * 1_000) / 1_000;
+  }
+}
+
+export class RunLog {
+  readonly clock: Clock;
+  readonly #history: HistoryStore | null;
+  readonly #changed = new Set<RunDraft>();
+  /** Runs that something may still happen to, by id. */
+  readonly #open = new Map<string, RunDraft>();
+  #scheduled = false;
+  #writing: Promise<void> = Promise.resolve();
+  #dropped = 0;
+
+  /** `history` null keeps none. */
+  constructor(history: HistoryStore | null, clock: Clock) {
+    this.#history = history;
+    this.clock = clock;
+  }
+
+  /** Runs that were not written because the store did not keep up. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  begin(facts: RunFacts): RunDraft {
+    const draft = new RunDraft(this, facts);
+    if (this.#history !== null) this.#open.set(draft.id, draft);
+    return draft;
+  }
+
+  /** Nothing more will happen to the run. */
+  close(draft: RunDraft): void {
+    this.#open.delete(draft.id);
+  }
+
+  onEvent(event: EngineEvent): void {
+    this.#open.get(event.runId)?.onEvent(event);
+    if (event.type === "interrupted" && event.of !== event.runId) this.#amend(event.of, "unknown", event.status);
+    else if (event.type === "recovered") this.#amend(event.of, "recorded", event.status);
+  }
+
+  /** A run turned out otherwise than it was written: the one whose owner died, or whose outcome was found out. */
+  #amend(runId: string, outcome: RunOutcome, status: number): void {
+    // After what is under way, so that it is not overwritten by an older view of the run.
+    this.#writing = this.#writing.then(() => this.#history?.amendRun(runId, { outcome, status })).catch(() => {});
+  }
+
+  changed(draft: RunDraft): void {
+    if (this.#history === null) return;
+    this.#changed.add(draft);
+    if (this.#changed.size > MAX_QUEUED) {
+      const [oldest] = this.#changed;
+      if (oldest !== undefined) this.#changed.delete(oldest);
+      this.#dropped++;
+    }
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.clock.after(FLUSH_MS, () => {
+      this.#scheduled = false;
+      void this.flush();
+    });
+  }
+
+  /** Writes what has gathered. Never rejects. */
+  flush(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#write());
+    return this.#writing;
+  }
+
+  async #write(): Promise<void> {
+    const history = this.#history;
+    while (history !== null && this.#changed.size > 0) {
+      const drafts = [...this.#changed].slice(0, MAX_BATCH);
+      for (const draft of drafts) this.#changed.delete(draft);
+      try {
+        await history.putRuns(drafts.map((draft) => draft.snapshot()));
+      } catch {
+        // They go with the next batch; the queue's bound is what limits an outage.
+        for (const draft of drafts) this.changed(draft);
+        return;
+      }
+    }
+  }
+}
