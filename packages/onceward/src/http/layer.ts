@@ -20,8 +20,8 @@ export type AccountReading =
     }
   | {
       readonly kind: "refused";
-      /** 401 where a credential failed verification (with `wwwAuthenticate`), else 400. */
-      readonly status: 400 | 401;
+      /** 401 where a credential failed verification (with `wwwAuthenticate`), 503 where it cannot be verified now, else 400. */
+      readonly status: 400 | 401 | 503;
       /** What is wrong and which setting mends it. Never the credential. */
       readonly detail: string;
       readonly wwwAuthenticate?: string;
