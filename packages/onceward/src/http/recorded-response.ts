@@ -16,6 +16,7 @@ export interface RecordedResponse {
 const VERSION = 1;
 const BODY_KEPT = 1;
 const TRUNCATED = 2;
+const TEXT_PART = 4_096;
 
 /**
  * The payload of an answer: version, flags, header count, headers, body, each with its length before it as a base-128
@@ -91,10 +92,16 @@ class PayloadReader {
   }
 
   text(): string {
-    const bytes = this.bytes(this.varint());
+    const length = this.varint();
+    const { payload, at } = this;
+    if (length > payload.length - at) throw corrupt("it ends early");
+    this.at = at + length;
     let text = "";
-    // Not TextDecoder: its "latin1" is windows-1252, which changes 0x80 to 0x9F.
-    for (const byte of bytes) text += String.fromCharCode(byte);
+    // Not TextDecoder: its "latin1" is windows-1252, which changes 0x80 to 0x9F. In parts, since each byte is an argument.
+    for (let from = at; from < this.at; from += TEXT_PART) {
+      const part = payload.subarray(from, Math.min(from + TEXT_PART, this.at));
+      text += String.fromCharCode.apply(null, part as unknown as number[]);
+    }
     return text;
   }
 

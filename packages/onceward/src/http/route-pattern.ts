@@ -53,10 +53,29 @@ export function compileRoutePattern(pattern: string): (path: string) => boolean 
   const rest = segments.at(-1)?.kind === "rest";
   const fixed = rest ? segments.slice(0, -1) : segments;
   const covers = (path: string): boolean => coversSegments(fixed, rest, split(path));
+  const start = literalStart(fixed);
+  const literal = !rest && start.length === fixed.length;
+  const prefix = `/${start.join("/")}`;
   return (path) => {
-    if (path.charCodeAt(0) !== 0x2f) return false;
-    return covers(path) || (path.includes(";") && covers(path.replaceAll(/;[^/]*/g, "")));
+    if (path.includes("%") || path.includes(";")) return coversAnySpelling(covers, path);
+    // A plain path is not split where its start or its whole already decides.
+    if (!path.startsWith(prefix)) return false;
+    return (literal && path.length === prefix.length) || covers(path);
   };
+}
+
+function coversAnySpelling(covers: (path: string) => boolean, path: string): boolean {
+  return covers(path) || (path.includes(";") && covers(path.replaceAll(/;[^/]*/g, "")));
+}
+
+/** The segments before the first that stands for others. */
+function literalStart(segments: readonly Segment[]): string[] {
+  const start: string[] = [];
+  for (const segment of segments) {
+    if (segment.kind !== "literal") break;
+    start.push(segment.text);
+  }
+  return start;
 }
 
 function coversSegments(fixed: readonly Segment[], rest: boolean, path: readonly string[]): boolean {
