@@ -249,7 +249,7 @@ class MemoryStore implements Store {
     entry.leaseUntil = 0;
     entry.endedAt = now;
     entry.status = answer.status;
-    entry.payload = Uint8Array.from(answer.payload);
+    entry.payload = new Uint8Array(answer.payload);
     this.#bytes += answer.payload.byteLength;
     this.#notify(entry.id);
   }

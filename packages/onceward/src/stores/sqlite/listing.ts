@@ -1,0 +1,71 @@
+// Records for an operator, newest first, a slice at a time, so that no listing keeps a claim waiting.
+
+import { IdempotencyError } from "../../core/errors.js";
+import type { SqlValue } from "./driver.js";
+import { type ListArgs, type RecordRow, type Slice, stateNumber } from "./protocol.js";
+import { RECORD_COLUMNS, readRecord } from "./records.js";
+import type { Session } from "./session.js";
+import { bindText, readNumber, readNumberOrNull } from "./text.js";
+
+/** Rows that one slice looks at. */
+export const SLICE_ROWS = 2_000;
+/** Bytes of answers that one slice returns; it, and the page, end early beyond them. */
+const SLICE_BYTES = 8 * 1024 * 1024;
+
+/** Looks at up to {@link SLICE_ROWS} records before the cursor; `next` says where to go on, also where none matched. */
+export function listSlice(session: Session, query: ListArgs): Slice<RecordRow> {
+  const { sql, now } = session;
+  const before = query.cursor === null ? Number.MAX_SAFE_INTEGER : sequenceOf(query.cursor);
+  const state = query.state === null ? null : stateNumber(query.state);
+  const floor = query.state === null || query.state === "done" ? sliceFloor(session, before) : 0;
+
+  const conditions = ["seq < ?", "seq >= ?", "(expires_at > ? OR lease_until > ?)"];
+  const parameters: SqlValue[] = [before, floor, now, now];
+  if (state !== null) {
+    // Spelled out, since only so SQLite knows that the index of open records covers it.
+    conditions.push(query.state === "done" ? "state = 1" : "state <> 1", "state = ?");
+    parameters.push(state);
+  }
+  if (query.account !== null) {
+    conditions.push("account_id = (SELECT id FROM onceward_accounts WHERE name = ?)");
+    parameters.push(bindText(query.account));
+  }
+  if (query.key !== null) {
+    conditions.push("key = ?");
+    parameters.push(bindText(query.key));
+  }
+  const matching = sql.all(
+    `SELECT seq, length(payload) AS bytes FROM onceward_records WHERE ${conditions.join(" AND ")}
+     ORDER BY seq DESC LIMIT ?`,
+    ...parameters,
+    query.limit + 1,
+  );
+
+  const items: RecordRow[] = [];
+  let bytes = 0;
+  let last = before;
+  for (const { seq, bytes: size } of matching) {
+    if (items.length === query.limit || bytes >= SLICE_BYTES)
+      return { items, next: String(last), large: bytes >= SLICE_BYTES };
+    const row = sql.get(`SELECT ${RECORD_COLUMNS} FROM onceward_records WHERE seq = ?`, seq ?? null);
+    if (row !== undefined) items.push(readRecord(row));
+    bytes += readNumberOrNull(size) ?? 0;
+    last = readNumber(seq);
+  }
+  return { items, next: floor > 0 ? String(floor) : null, large: bytes >= SLICE_BYTES };
+}
+
+/** The lowest sequence number of a slice that ends before `before`; 0 where the slice is the last one. */
+function sliceFloor({ sql }: Session, before: number): number {
+  const row = sql.get(
+    "SELECT seq FROM onceward_records WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?",
+    before,
+    SLICE_ROWS - 1,
+  );
+  return readNumberOrNull(row?.["seq"]) ?? 0;
+}
+
+function sequenceOf(cursor: string): number {
+  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
+  throw new IdempotencyError("request_invalid", "The cursor is not one that a listing of records gave.");
+}

@@ -1,0 +1,73 @@
+// The thread that owns the database: runs batches as they come, one after the other.
+
+import { statSync } from "node:fs";
+import { parentPort, workerData } from "node:worker_threads";
+import { IdempotencyError } from "../../core/errors.js";
+import { BatchRunner, faultOf } from "./batch.js";
+import { loadDriver, type OwnedDatabase } from "./driver.js";
+import { openFile } from "./open-file.js";
+import type { Batch, BatchReply } from "./protocol.js";
+import type { FromWorker, ToWorker, WorkerOptions } from "./worker-messages.js";
+
+/** How often the file's identity is looked at, in milliseconds. */
+const MOVED_CHECK_MS = 1_000;
+
+const port = parentPort;
+if (port === null) throw new Error("This file runs as a worker thread.");
+const options = workerData as WorkerOptions;
+const say = (message: FromWorker) => port.postMessage(message);
+
+/** Writes to a file that was deleted or replaced would be acknowledged and lost. */
+function watchFile(path: string): () => void {
+  const opened = statSync(path);
+  let checkedAt = 0;
+  return () => {
+    if (performance.now() - checkedAt < MOVED_CHECK_MS) return;
+    const current = statSync(path, { throwIfNoEntry: false });
+    if (current === undefined || current.ino !== opened.ino || current.dev !== opened.dev) {
+      throw new IdempotencyError(
+        "store_unavailable",
+        `The file ${path} was removed or replaced while the store was open. Put it back, or start again.`,
+      );
+    }
+    checkedAt = performance.now();
+  };
+}
+
+async function serve(): Promise<void> {
+  let database: OwnedDatabase;
+  try {
+    database = await openFile(await loadDriver(), options);
+  } catch (error) {
+    say({ kind: "refused", fault: faultOf(error) });
+    return;
+  }
+  const runner = new BatchRunner(database, options);
+  const assertThere = watchFile(options.path);
+  const run = async (batch: Batch): Promise<BatchReply> => {
+    try {
+      assertThere();
+    } catch (error) {
+      const fault = faultOf(error);
+      return { now: 0, values: [], faults: batch.calls.map((_, index) => [index, fault]) };
+    }
+    return runner.run(batch);
+  };
+
+  // Messages wait for each other, since a batch that waits for the write lock lets the next message in.
+  let last: Promise<void> = Promise.resolve();
+  port?.on("message", (message: ToWorker) => {
+    last = last.then(async () => {
+      if (message.kind === "batch") {
+        say({ kind: "reply", reply: await run(message.batch) });
+        return;
+      }
+      database.close();
+      say({ kind: "closed" });
+      port?.close();
+    });
+  });
+  say({ kind: "opened" });
+}
+
+await serve();
