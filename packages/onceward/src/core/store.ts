@@ -41,7 +41,10 @@ export interface ClaimRequest {
 
 /** What a claim found, in the same atomic step. `now` is the store's clock at that step. */
 export type ClaimResult =
-  /** The key was absent or expired, or the record is this very claim's own (same fence, still running; SPEC §4.12). */
+  /**
+   * The key was absent or expired, or the record is this very claim's own (same fence, still running; SPEC §4.12), whose
+   * lease then begins anew.
+   */
   | { readonly outcome: "claimed"; readonly record: StoredRecord; readonly now: number }
   /** Somebody else's record; untouched. */
   | { readonly outcome: "found"; readonly record: StoredRecord; readonly now: number }
@@ -113,10 +116,16 @@ export interface Store {
    */
   interrupt(id: RecordId, fence: Fence, status: number, by: "owner" | "finder"): Promise<boolean>;
 
-  /** Hands a record whose lease has lapsed, running or unknown, to a new owner: → running with the new fence. */
+  /**
+   * Hands a record whose lease has lapsed, running or unknown, to a new owner: → running with the new fence. Running
+   * with the new fence already is `true` and begins the lease anew, so it can be repeated where its answer was lost.
+   */
   takeOver(id: RecordId, fence: Fence, next: { readonly fence: Fence; readonly leaseMs: number }): Promise<boolean>;
 
-  /** unknown, or running with a lapsed lease → done with the given answer and a new fence (SPEC §4.6 `recover`, §4.14). */
+  /**
+   * unknown, or running with a lapsed lease → done with the given answer and a new fence (SPEC §4.6 `recover`, §4.14).
+   * Done with the new fence already is `true`, so it can be repeated.
+   */
   settle(id: RecordId, fence: Fence, next: { readonly fence: Fence; readonly answer: Answer }): Promise<boolean>;
 
   /** Deletes the record of this fence, running or unknown, so that the key is unused again (SPEC §4.5). Never a done one. */
