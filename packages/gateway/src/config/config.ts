@@ -28,9 +28,7 @@ export interface UpstreamTls {
 }
 
 /** A condition on a request's header or host (SPEC S5). */
-export type Condition =
-  | { readonly header: string; readonly equals: string }
-  | { readonly host: string };
+export type Condition = { readonly header: string; readonly equals: string } | { readonly host: string };
 
 /** A rule for the paths that match; the first one wins. */
 export interface Route {

@@ -1,0 +1,63 @@
+// Builds the routes: their methods and paths, and the policy each is under.
+
+import { resolvePolicy } from "onceward";
+import { compileRoutePattern, parseRouteMatch } from "onceward/http";
+import { effectiveOptions, policyOptionsOf } from "./check.js";
+import type { Route } from "./config.js";
+import type { ConfigFile, RouteFile } from "./file-schema.js";
+import type { Sources } from "./sources.js";
+
+/** SPEC §14.2: first match wins; where there are none, the options of the file cover every path. */
+export function buildRoutes(file: ConfigFile, upstream: string, sources: Sources): Route[] {
+  const authorizeUrl = file.authorize?.url ?? null;
+  if (file.routes.length === 0) {
+    const policy = resolvePolicy(policyOptionsOf(file), { surface: "gateway", hasRoutes: false });
+    return [{ name: "/**", methods: null, matches: () => true, when: null, policy, upstream, authorizeUrl }];
+  }
+  const seen = new Map<string, number>();
+  return file.routes.map((route, index) => {
+    const built = buildRoute(file, route, upstream, authorizeUrl);
+    const id = JSON.stringify([[...(built.methods ?? [])].sort(), patternOf(route.match), route.when ?? null]);
+    const earlier = seen.get(id);
+    if (earlier === undefined) seen.set(id, index);
+    else
+      sources.refuse(
+        ["routes", index, "match"],
+        ` ${JSON.stringify(route.match)} is never reached: routes[${earlier}] matches the same; remove one`,
+      );
+    checkMethods(built, index, sources);
+    return built;
+  });
+}
+
+function buildRoute(file: ConfigFile, route: RouteFile, upstream: string, authorizeUrl: string | null): Route {
+  const match = parseRouteMatch(route.match);
+  // The declaration of `match` has refused what cannot be read.
+  if ("error" in match) throw new TypeError(match.error);
+  const options = effectiveOptions(policyOptionsOf(file), policyOptionsOf(route));
+  return {
+    name: route.match,
+    methods: match.methods === null ? null : new Set(match.methods),
+    matches: compileRoutePattern(match.pattern),
+    when: route.when ?? null,
+    policy: route.enabled ? resolvePolicy(options, { surface: "gateway", hasRoutes: true }) : null,
+    upstream: route.upstream ?? upstream,
+    authorizeUrl: route.authorize?.url ?? authorizeUrl,
+  };
+}
+
+function patternOf(match: string): string {
+  return match.slice(match.indexOf("/"));
+}
+
+/** A route that names methods which its policy leaves alone would look protected and not be. */
+function checkMethods(route: Route, index: number, sources: Sources): void {
+  const covered = route.policy?.methods;
+  if (route.methods === null || covered === undefined || covered === "all") return;
+  if ([...route.methods].some((method) => covered.has(method))) return;
+  const names = [...route.methods].join(", ");
+  sources.refuse(
+    ["routes", index, "match"],
+    ` names ${names}, but its policy covers ${[...covered].join(", ")}: add \`methods: [${names}]\`, or \`enabled: false\` to let it pass unprotected`,
+  );
+}

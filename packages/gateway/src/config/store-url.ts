@@ -1,0 +1,57 @@
+// Reads the address of a store: `memory:`, `sqlite:PATH` (SPEC §14.2).
+
+import { isAbsolute, resolve } from "node:path";
+import { IdempotencyError } from "onceward";
+import { closest } from "./suggestion.js";
+
+export type StoreAddress = { readonly kind: "memory" } | { readonly kind: "sqlite"; readonly path: string };
+
+const LATER = ["postgres", "postgresql", "mysql", "redis", "rediss", "redis+cluster", "nats", "dynamodb"];
+
+/**
+ * @param folder What a relative path is relative to.
+ * @throws IdempotencyError `store_url_invalid` with what is wrong and what to write.
+ */
+export function parseStoreUrl(url: string, folder: string): StoreAddress {
+  const refuse = (what: string): never => {
+    throw new IdempotencyError("store_url_invalid", `the store ${JSON.stringify(showStoreUrl(url))} ${what}`);
+  };
+  const colon = url.indexOf(":");
+  if (colon <= 0) return refuse("has no scheme; write memory: or sqlite:PATH, such as sqlite:./onceward.db");
+  const scheme = url.slice(0, colon).toLowerCase();
+  const rest = url.slice(colon + 1);
+  if (scheme === "memory")
+    return rest === "" || rest === "//" ? { kind: "memory" } : refuse("takes nothing after memory:");
+  if (scheme === "sqlite") return { kind: "sqlite", path: resolve(folder, sqlitePath(rest, refuse)) };
+  if (LATER.includes(scheme)) return refuse(`is not in this build, which has memory: and sqlite:PATH`);
+  const near = closest(scheme, ["memory", "sqlite"]);
+  return refuse(
+    `has an unknown scheme; ${near === undefined ? "write" : `did you mean ${near}:, or`} memory: or sqlite:PATH`,
+  );
+}
+
+/** The address without the password that it may hold. */
+export function showStoreUrl(url: string): string {
+  return url.replace(/(\/\/[^/@:]*):[^/@]*@/, "$1:***@");
+}
+
+/** The address with its relative path made absolute, so that it means the same from every folder. */
+export function absoluteStoreUrl(url: string, folder: string): string {
+  const address = parseStoreUrl(url, folder);
+  return address.kind === "memory" ? "memory:" : `sqlite:${address.path}`;
+}
+
+function sqlitePath(rest: string, refuse: (what: string) => never): string {
+  let path = rest;
+  if (path.startsWith("//")) {
+    path = path.slice(2);
+    if (!isAbsolute(path))
+      return refuse("names a host, and a database file has none; write sqlite:PATH or sqlite:///PATH");
+  }
+  if (path === "" || path === "/" || path === ".")
+    return refuse("has no path; write sqlite:PATH, such as sqlite:./onceward.db");
+  if (path === ":memory:") return refuse("is kept in memory only; write memory: for that");
+  if (path.endsWith("/")) return refuse("is a folder; name a file in it");
+  if (/[?#\0]/.test(path)) return refuse("has options; sqlite:PATH takes none");
+  return path;
+}
