@@ -9,8 +9,6 @@ const SAFE_DIGITS = 15;
  * `1.0`, `1e0` and `10e-1` are `1`. Works in time linear in the text, `1e999999999` included.
  */
 export function exactDecimal(text: string): string {
-  const small = smallInteger(text);
-  if (small !== null) return small;
   const negative = text.charCodeAt(0) === 0x2d;
   const exponentAt = findExponent(text);
   const mantissa = text.slice(negative ? 1 : 0, exponentAt);
@@ -24,16 +22,6 @@ export function exactDecimal(text: string): string {
   while (all.charCodeAt(last - 1) === 0x30) last -= 1;
   const place = addExponent(text.slice(exponentAt + 1), whole - first);
   return (negative ? "-" : "") + layOut(all.slice(first, last), place);
-}
-
-/** Integers as most bodies hold them are their own canonical form. */
-function smallInteger(text: string): string | null {
-  if (text.length > SAFE_DIGITS) return null;
-  for (let at = text.charCodeAt(0) === 0x2d ? 1 : 0; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
-    if (code < 0x30 || code > 0x39) return null;
-  }
-  return text === "-0" ? "0" : text;
 }
 
 function findExponent(text: string): number {

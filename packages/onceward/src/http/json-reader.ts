@@ -148,6 +148,7 @@ class Reader {
     let at = text.charCodeAt(start) === 0x2d ? start + 1 : start;
     const whole = at;
     at = skipDigits(text, at);
+    const wholeEnd = at;
     // No digits, or a leading zero before more of them.
     if (at === whole || (text.charCodeAt(whole) === 0x30 && at > whole + 1)) return undefined;
     if (text.charCodeAt(at) === 0x2e) {
@@ -164,7 +165,10 @@ class Reader {
       if (at === exponent) return undefined;
     }
     this.at = at;
-    return new JsonNumber(exactDecimal(text.slice(start, at)));
+    const literal = text.slice(start, at);
+    // An integer is its own canonical form, up to where the layout changes; most numbers are small ones.
+    const plain = at === wholeEnd && at - start <= 15 && text.charCodeAt(whole) !== 0x30;
+    return new JsonNumber(plain ? literal : exactDecimal(literal));
   }
 }
 
