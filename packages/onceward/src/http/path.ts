@@ -1,6 +1,6 @@
 // Normalises a request's path, so that no spelling of it escapes its policy (SPEC §5.8).
 
-export { compileRoutePattern, parseRouteMatch, type RouteMatch } from "./route-pattern.js";
+export { compileRoutePattern, parseRouteMatch } from "./route-pattern.js";
 
 /** The one spelling of a path, or a sentence on why it is answered 400 `request_invalid`; it echoes nothing. */
 export type PathReading =
@@ -25,8 +25,8 @@ const HEX = "0123456789ABCDEF";
  * characters, a fragment, malformed escapes or UTF-8, path parameters on a dot segment, and `..` after an empty
  * segment, which removes that segment or the one before it according to what is done first.
  *
- * Some servers read a target that starts with two slashes as a host and a path. Whoever forwards it sends
- * {@link withoutLeadingSlashes} of it, so that nobody behind can.
+ * Whoever forwards a request sends the normal form, so that the server behind reads what was matched here. Two slashes
+ * at the start of a target, above all, are the start of a host to many URL parsers.
  */
 export function normalisePath(target: string): PathReading {
   if (target === "*") return { ok: true, path: "*", query: "" };
@@ -44,13 +44,6 @@ export function normalisePath(target: string): PathReading {
   if (!decoded.ok) return decoded;
   const resolved = resolveSegments(decoded.path);
   return resolved.ok ? { ok: true, path: resolved.path, query } : resolved;
-}
-
-/** The target with one slash at its start instead of several; see {@link normalisePath}. */
-export function withoutLeadingSlashes(target: string): string {
-  let at = 0;
-  while (target.charCodeAt(at) === SLASH && target.charCodeAt(at + 1) === SLASH) at += 1;
-  return at === 0 ? target : target.slice(at);
 }
 
 /** Where the path of an absolute form starts, or -1 where the target is none. */

@@ -97,6 +97,10 @@ describe("§8.1 bounds, with five minutes' tolerance", () => {
     expect(at(48 * HOUR)).toEqual({ ok: true, untilMs: NOW + 48 * HOUR });
     expect(at(HOUR)).toEqual({ ok: false, reason: "The expiration must be at least 24 hours from now." });
     expect(at(400 * 24 * HOUR)).toEqual({ ok: false, reason: "The expiration must be at most 365 days from now." });
+    expect(checkExpiration(String(NOW), NOW, { minMs: 301_500, maxMs: 400_000 })).toEqual({
+      ok: false,
+      reason: "The expiration must be at least 301.5 seconds from now.",
+    });
     expect(checkExpiration("soon", NOW, FYNO)).toMatchObject({ reason: expect.stringContaining("ISO 8601") });
   });
 });

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { RequestErrorCode } from "../../src/core/errors.js";
 import { headerValue } from "../../src/http/message.js";
-import { type Problem, problem, problemResponse } from "../../src/http/problem.js";
+import { isRequestErrorCode, type Problem, problem, problemResponse } from "../../src/http/problem.js";
 
 const decoder = new TextDecoder();
 
@@ -78,6 +78,12 @@ describe("§6 the table of answers", () => {
   ])("Retry-After of %d ms is %s", (retryAfterMs, expected) => {
     const response = problemResponse(problem("in_progress", { retryAfterMs }), "problem");
     expect(headerValue(response.headers, "retry-after")).toBe(expected);
+  });
+
+  test("the codes of requests are told from those of faults", () => {
+    for (const [code] of TABLE) expect(isRequestErrorCode(code)).toBe(true);
+    expect(isRequestErrorCode("store_corrupt")).toBe(false);
+    expect(isRequestErrorCode("config_invalid")).toBe(false);
   });
 
   test("response_not_kept says the original status", () => {

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type RecordIdParts, recordId } from "../../src/http/scope.js";
+import { hashedKey, type RecordIdParts, recordId } from "../../src/http/scope.js";
 
 const PARTS: RecordIdParts = { namespace: "default", environment: "", account: "a", operation: null, key: "k" };
 const id = (parts: Partial<RecordIdParts>) => recordId({ ...PARTS, ...parts });
@@ -80,5 +80,13 @@ describe("S4 scope and key are joined unambiguously", () => {
         expect(cut(first) === cut(second)).toBe(first === second);
       }),
     );
+  });
+});
+
+describe("§9.2 keys kept as digests", () => {
+  test("the same key always looks the same, and is not in it", () => {
+    expect(hashedKey("order-17")).toMatch(/^sha256:[0-9a-f]{32}$/);
+    expect(hashedKey("order-17")).toBe(hashedKey("order-17"));
+    expect(hashedKey("order-17")).not.toBe(hashedKey("order-18"));
   });
 });
