@@ -7,8 +7,7 @@ import type { RecordId } from "./record.js";
 export type EngineEvent = {
   readonly runId: string;
   readonly recordId: RecordId;
-} & /** The request owns the key and runs. */
-(
+} /** The request owns the key and runs. */ & (
   | { readonly type: "claimed" }
   /** It took over a record whose owner was interrupted. */
   | { readonly type: "taken-over"; readonly from: string }

@@ -21,6 +21,8 @@ const LONGEST_RETRY_MS = 5_000;
 const PERSIST_MS = 3_600_000;
 /** Calls repeated at once, so that an outage of the store cannot fill the memory. */
 const MAX_UNSETTLED = 10_000;
+/** Undoing is last tried after a wait of this many leases. */
+const LONGEST_UNDO = 8;
 
 export class StoreCalls {
   readonly #clock: Clock;
@@ -28,6 +30,7 @@ export class StoreCalls {
   readonly #emit: (event: EngineEvent) => void;
   readonly #drained = new Set<() => void>();
   #unsettled = 0;
+  #undoing = 0;
 
   constructor(clock: Clock, timeoutMs: number, emit: (event: EngineEvent) => void) {
     this.#clock = clock;
@@ -60,9 +63,14 @@ export class StoreCalls {
         );
       };
       let gaveUp = false;
-      const cancel = this.#clock.after(this.#timeoutMs, () => {
+      // Who learns of a claim when half its lease is over may not be its owner any more when the operation starts.
+      const timeoutMs = Math.min(
+        this.#timeoutMs,
+        late === undefined ? Number.POSITIVE_INFINITY : late.giveUpAfterMs / 2,
+      );
+      const cancel = this.#clock.after(timeoutMs, () => {
         gaveUp = true;
-        fail(new Error(`no answer within ${this.#timeoutMs} ms`));
+        fail(new Error(`no answer within ${timeoutMs} ms`));
       });
       answer.then(
         (value) => {
@@ -135,24 +143,37 @@ export class StoreCalls {
     return null;
   }
 
-  /** A call whose caller gave up may have taken effect, or still will: find out, and undo it. */
+  /**
+   * A call whose caller gave up may have taken effect, or still will: find out, and undo it. An error says nothing of a
+   * call that is still on its way to the store, so undoing is tried again, ever more rarely, until it once met something.
+   */
   #undo<T>(runId: string, recordId: RecordId, answer: Promise<T>, late: LateEffect<T>): void {
-    const undo = (): void => {
-      this.persist(
-        "undo a late claim",
-        runId,
-        recordId,
-        () => late.undo(),
-        (held) => {
-          if (held === true) this.#emit({ type: "late-claim-released", runId, recordId });
-        },
-      );
+    if (this.#undoing >= MAX_UNSETTLED) return;
+    this.#undoing++;
+    let over = false;
+    let cancel = (): void => {};
+    const end = (): void => {
+      if (!over) this.#undoing--;
+      over = true;
+      cancel();
     };
-    // An answer that never comes, or an error behind which the call may still be on its way to the store.
-    const suspect = this.#clock.after(late.giveUpAfterMs / 2, undo);
-    answer.then((value) => {
-      suspect();
-      if (late.tookEffect(value)) undo();
-    }, undo);
+    const undo = (): void => {
+      const met = (held: boolean | null): void => {
+        if (held !== true || over) return;
+        end();
+        this.#emit({ type: "late-claim-released", runId, recordId });
+      };
+      this.persist("undo a late claim", runId, recordId, () => late.undo(), met);
+    };
+    const undoAgain = (waitMs: number): void => {
+      if (over) return;
+      cancel = this.#clock.after(waitMs, () => {
+        undo();
+        if (waitMs < late.giveUpAfterMs * LONGEST_UNDO) undoAgain(waitMs * 2);
+        else end();
+      });
+    };
+    undoAgain(late.giveUpAfterMs / 2);
+    answer.then((value) => (late.tookEffect(value) ? undo() : end()), undo);
   }
 }
