@@ -5,6 +5,7 @@ export type { Duration, Size } from "./core/duration.js";
 export { parseDuration, parseSize } from "./core/duration.js";
 export type { ErrorCode, FaultCode, RequestErrorCode } from "./core/errors.js";
 export { IdempotencyError, isIdempotencyError } from "./core/errors.js";
+export type { EngineEvent } from "./core/events.js";
 export type { AuditEntry, HistoryStore, Run, RunFlag, RunOutcome, RunQuery, RunStep } from "./core/history.js";
 export type { Page } from "./core/page.js";
 export type {
