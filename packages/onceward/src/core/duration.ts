@@ -1,7 +1,15 @@
 // Durations and sizes as people write them: "24h", "30s", "1MiB".
 
 const MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-const BYTES = { B: 1, KB: 1_000, MB: 1_000_000, GB: 1_000_000_000, KiB: 1_024, MiB: 1_048_576, GiB: 1_073_741_824 } as const;
+const BYTES = {
+  B: 1,
+  KB: 1_000,
+  MB: 1_000_000,
+  GB: 1_000_000_000,
+  KiB: 1_024,
+  MiB: 1_048_576,
+  GiB: 1_073_741_824,
+} as const;
 
 /** A duration: a number of milliseconds, or a number with a unit: `ms`, `s`, `m`, `h`, `d`. */
 export type Duration = number | string;

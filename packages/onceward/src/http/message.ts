@@ -16,7 +16,8 @@ export interface HttpResponse {
 /** All values of a field, in order. `name` is given in lower case. */
 export function headerValues(headers: HeaderList, name: string): string[] {
   const values: string[] = [];
-  for (const [field, value] of headers) if (field.length === name.length && field.toLowerCase() === name) values.push(value);
+  for (const [field, value] of headers)
+    if (field.length === name.length && field.toLowerCase() === name) values.push(value);
   return values;
 }
 
