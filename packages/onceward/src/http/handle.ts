@@ -221,7 +221,7 @@ class HttpLayer implements Layer {
     const forbidden = (await request.authorizeReplay?.()) ?? null;
     if (forbidden !== null) {
       run.end({ outcome: "refused", status: forbidden.status, replayOf: record.runId });
-      return { kind: "answer", response: withContentLength(forbidden) };
+      return { kind: "answer", response: withContentLength(forbidden), code: null };
     }
     const { status, headers, body } = recorded;
     if (body === null)
@@ -230,6 +230,7 @@ class HttpLayer implements Layer {
     return {
       kind: "answer",
       response: withContentLength({ status, headers: markReplayed(headers, policy.marker), body }),
+      code: null,
     };
   }
 
@@ -286,7 +287,7 @@ class HttpLayer implements Layer {
   }
 
   #answer(policy: Policy, own: Problem): Extract<Begin, { kind: "answer" }> {
-    return { kind: "answer", response: this.#problem(policy, own) };
+    return { kind: "answer", response: this.#problem(policy, own), code: own.code };
   }
 
   #problem(policy: Policy, own: Problem): HttpResponse {

@@ -1,6 +1,7 @@
 // What the HTTP layer is given and what it answers: the seam that the gateway and every adapter build on.
 
 import type { Clock } from "../core/clock.js";
+import type { RequestErrorCode } from "../core/errors.js";
 import type { EngineEvent } from "../core/events.js";
 import type { RunFlag } from "../core/history.js";
 import type { Policy, RecoverFunction } from "../core/policy.js";
@@ -64,7 +65,12 @@ export type Begin =
       readonly observation: Observation | null;
     }
   /** A replay or a refusal: send it, run nothing. */
-  | { readonly kind: "answer"; readonly response: HttpResponse }
+  | {
+      readonly kind: "answer";
+      readonly response: HttpResponse;
+      /** The problem's code where the layer refused; null for a replay, or for what `authorizeReplay` answered. */
+      readonly code: RequestErrorCode | null;
+    }
   /** This request owns the key: run the operation, then end the claim in exactly one of its ways. */
   | { readonly kind: "run"; readonly claim: HttpClaim };
 
