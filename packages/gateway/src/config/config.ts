@@ -149,6 +149,8 @@ export interface GatewayConfig {
   readonly timeouts: Timeouts;
   /** First one seals, all open; empty: not sealed. */
   readonly encryption: readonly EncryptionKey[];
+  /** Whether answers that were recorded before sealing was turned on are still replayed. */
+  readonly acceptUnsealed: boolean;
   /** Addresses or CIDR ranges whose X-Forwarded-* and Forwarded are believed. */
   readonly trustedProxies: readonly string[];
   /** Whether keys are kept as digests in records and history (SPEC §9.2). */

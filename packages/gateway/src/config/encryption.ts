@@ -17,6 +17,8 @@ export function buildEncryption(file: ConfigFile, sources: Sources): EncryptionK
         ` is that of another key too: each record names its key by it, so give each its own`,
       );
     ids.add(id);
+    if (Buffer.byteLength(id) > 255)
+      sources.refuse([...path, "id"], " is too long: it is kept in every record, in 255 bytes at most");
     const text = sources.secret(source, [...path, "key"]);
     if (text === null) continue;
     const key = decodeKey(text.trim());

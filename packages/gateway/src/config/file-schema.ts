@@ -59,6 +59,7 @@ export interface ConfigFile extends PolicyOptions {
   limits: Limits;
   timeouts: Timeouts;
   encryption: { id: string; key: SecretSource }[];
+  acceptUnsealed: boolean;
   trustedProxies: string[];
   hashKeys: boolean;
   redactPaths: string[];
@@ -217,6 +218,10 @@ export const fileSchema: z.ZodType<ConfigFile, unknown> = z.strictObject({
     )
     .prefault([])
     .meta({ description: "Keys that seal recorded answers at rest: the first seals, all open. Empty: not sealed." }),
+  acceptUnsealed: leaf(
+    boolean,
+    "Whether answers recorded before `encryption` was set are still replayed; for one retention after it was.",
+  ).prefault(false),
   trustedProxies: z
     .array(leaf(network, "An IP address or a range such as 10.0.0.0/8."))
     .prefault([])

@@ -7,7 +7,7 @@ import { buildAccount } from "./account.js";
 import { checkTree } from "./check.js";
 import type { GatewayConfig } from "./config.js";
 import { buildListenerTls, buildUpstreamTls, checkListeners, checkUpstreams } from "./contradictions.js";
-import { readDocument } from "./document.js";
+import { type ConfigDocument, readDocument } from "./document.js";
 import { buildEncryption } from "./encryption.js";
 import type { ConfigFile } from "./file-schema.js";
 import { configError } from "./issue.js";
@@ -20,6 +20,8 @@ import { type ConfigFlags, ConfigTree, otherWays } from "./tree.js";
 export interface LoadOptions {
   /** Path of a YAML or JSON file; left out: `ONCEWARD_CONFIG`, and without that no file. */
   readonly file?: string | undefined;
+  /** What a file would hold, where there is none: YAML. */
+  readonly text?: string;
   readonly flags?: ConfigFlags;
   /** Default: none, so that a test sees only what it gives. The command line gives `process.env`. */
   readonly env?: Environment;
@@ -30,7 +32,10 @@ export interface LoadOptions {
 }
 
 /** What a command needs that works on the store and starts nothing. */
-export type StoreConfig = Pick<GatewayConfig, "store" | "encryption" | "limits" | "hashKeys" | "timeouts">;
+export type StoreConfig = Pick<
+  GatewayConfig,
+  "store" | "encryption" | "acceptUnsealed" | "limits" | "hashKeys" | "timeouts"
+>;
 
 /** The files that are looked for where none is named. */
 export const FILE_NAMES: readonly string[] = ["onceward.yaml", "onceward.yml", "onceward.json"];
@@ -120,12 +125,22 @@ function read(options: LoadOptions): { readonly file: ConfigFile; readonly sourc
   const variable = env["ONCEWARD_CONFIG"];
   const name = options.file ?? (variable === "" ? undefined : variable);
   const folder = name === undefined ? cwd : dirname(resolve(cwd, name));
-  const document = name === undefined ? null : readDocument(readText(resolve(cwd, name), name), name, env);
+  const document = readSource(options, cwd, name, env);
   const tree = new ConfigTree(document, options.flags ?? {}, env);
   if (tree.issues.length > 0) throw configError(tree.issues);
   const { file, issues } = checkTree(tree);
   if (file === null) throw configError(issues);
   return { file, sources: new Sources(tree, folder, env), place: { folder, cwd } };
+}
+
+function readSource(
+  options: LoadOptions,
+  cwd: string,
+  name: string | undefined,
+  env: Environment,
+): ConfigDocument | null {
+  if (options.text !== undefined) return readDocument(options.text, name ?? "configuration", env);
+  return name === undefined ? null : readDocument(readText(resolve(cwd, name), name), name, env);
 }
 
 function readText(path: string, name: string): string {
@@ -159,5 +174,5 @@ function buildStore(file: ConfigFile, sources: Sources, place: Place): StoreConf
     if (!isIdempotencyError(error, "store_url_invalid")) throw error;
     sources.refuse(["store"], `store: ${error.message}`);
   }
-  return { store, encryption, limits, hashKeys, timeouts };
+  return { store, encryption, acceptUnsealed: file.acceptUnsealed, limits, hashKeys, timeouts };
 }

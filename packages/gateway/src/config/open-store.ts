@@ -1,8 +1,8 @@
 // Makes the store that an address names, with its limits and its seal; the command line and the server use it alike.
 
 import type { Store } from "onceward";
-import { IdempotencyError } from "onceward";
 import { memoryStore } from "onceward/stores/memory";
+import { sealedStore } from "onceward/stores/sealed";
 import { sqliteStore } from "onceward/stores/sqlite";
 import type { EncryptionKey, Limits, Timeouts } from "./config.js";
 import { parseStoreUrl } from "./store-url.js";
@@ -11,6 +11,7 @@ import { parseStoreUrl } from "./store-url.js";
 export interface OpenStoreOptions {
   /** First one seals, all open; empty: not sealed. */
   readonly encryption?: readonly EncryptionKey[];
+  readonly acceptUnsealed?: boolean;
   readonly limits?: Pick<Limits, "maxRecordsPerAccount" | "maxRecords" | "maxRuns">;
   readonly timeouts?: Pick<Timeouts, "storeMs">;
 }
@@ -33,10 +34,8 @@ export function openStore(url: string, options: OpenStoreOptions = {}): Store {
     address.kind === "memory"
       ? memoryStore({ limits, ...(maxRuns === undefined ? {} : { maxRuns }) })
       : sqliteStore({ path: address.path, limits });
-  return sealed(store, options.encryption ?? []);
-}
-
-function sealed(store: Store, keys: readonly EncryptionKey[]): Store {
-  if (keys.length === 0) return store;
-  throw new IdempotencyError("config_invalid", "encryption: sealing is not in this build; remove the setting");
+  const keys = options.encryption ?? [];
+  return keys.length === 0
+    ? store
+    : sealedStore(store, { keys, unsealed: options.acceptUnsealed === true ? "accept" : "refuse" });
 }

@@ -1,0 +1,86 @@
+// Starts a gateway for a command and keeps it running until a signal ends it (SPEC §14.5).
+
+import { isIdempotencyError } from "onceward";
+import { addressText } from "../config/addresses.js";
+import type { GatewayConfig } from "../config/config.js";
+import type { Logger } from "../log.js";
+import type { RunningGateway } from "../server/gateway.js";
+import { CommandFailure } from "./faults.js";
+
+/**
+ * Starts it, with a fault of a listener in one line that names the address and the flag.
+ *
+ * @param flags What the command calls the flags of the two addresses.
+ */
+export async function start(
+  config: GatewayConfig,
+  deps: { readonly log: Logger; readonly reload?: () => GatewayConfig },
+  flags: { readonly listen: string; readonly admin: string } = { listen: "--listen", admin: "--admin" },
+): Promise<RunningGateway> {
+  // Only now: the commands that start nothing need not load a server.
+  const { startGateway } = await import("../server/gateway.js");
+  try {
+    return await startGateway(config, deps);
+  } catch (error) {
+    throw listenFailure(error, [
+      { flag: flags.listen, address: config.listen },
+      ...(config.admin === null ? [] : [{ flag: flags.admin, address: config.admin }]),
+    ]);
+  }
+}
+
+/** What a listener's error means for whoever typed the command; other errors are left as they are. */
+export function listenFailure(
+  error: unknown,
+  listeners: readonly { readonly flag: string; readonly address: { readonly host: string; readonly port: number } }[],
+): unknown {
+  if (isIdempotencyError(error)) return error;
+  const { code, syscall, port, address } = error as NodeJS.ErrnoException & {
+    readonly port?: number;
+    readonly address?: string;
+  };
+  if (syscall !== "listen" && syscall !== "getaddrinfo") return error;
+  const at =
+    listeners.find((listener) => listener.address.port === port && listener.address.host === address) ??
+    listeners.find((listener) => listener.address.port === port) ??
+    listeners[0];
+  if (at === undefined) return error;
+  const where = `cannot listen on ${addressText(at.address)}`;
+  const another = `choose another with ${at.flag} HOST:PORT`;
+  if (code === "EADDRINUSE")
+    return new CommandFailure(`${where}: the port is in use; stop what uses it, or ${another}`);
+  if (code === "EACCES")
+    return new CommandFailure(`${where}: this user may not (ports below 1024 are reserved); ${another}`);
+  if (code === "EADDRNOTAVAIL") return new CommandFailure(`${where}: this machine has no such address; ${another}`);
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN")
+    return new CommandFailure(`${where}: the host name is not known; ${another}`);
+  return new CommandFailure(`${where}: ${code}; ${another}`);
+}
+
+/**
+ * Resolves when the gateway has stopped. The first SIGTERM or SIGINT stops it gracefully, a second one at once; SIGHUP
+ * calls `reload`.
+ */
+export async function runUntilStopped(
+  gateway: Pick<RunningGateway, "stop">,
+  log: Logger,
+  reload?: () => Promise<void>,
+): Promise<void> {
+  let isStopping = false;
+  await new Promise<void>((resolve, reject) => {
+    const stop = (signal: NodeJS.Signals): void => {
+      if (isStopping) {
+        log.warn({ signal }, "stopped at once; what was running is left to its leases");
+        process.exit(1);
+      }
+      isStopping = true;
+      log.info({ signal }, "stopping; once more stops at once");
+      gateway.stop().then(resolve, reject);
+    };
+    process.on("SIGTERM", stop);
+    process.on("SIGINT", stop);
+    // Without a handler SIGHUP would end the process.
+    if (reload !== undefined) process.on("SIGHUP", () => void reload());
+  });
+  log.info("stopped");
+}
