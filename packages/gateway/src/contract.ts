@@ -52,7 +52,6 @@ export type RecordedAnswer =
       readonly headerNames: readonly string[];
       /** null: too large or a stream, and not kept. */
       readonly bodyBytes: number | null;
-      readonly truncated: boolean;
     }
   /** It cannot be read, for example since it is sealed with a key that is not configured. */
   | { readonly readable: false; readonly detail: string };

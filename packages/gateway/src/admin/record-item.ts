@@ -23,13 +23,12 @@ export function recordDetail({ record, now }: Found): RecordDetail {
 function recordedAnswer({ status, payload }: StoredRecord): RecordedAnswer | null {
   if (status === null || payload === null) return null;
   try {
-    const { headers, body, truncated } = decodeResponse(status, payload);
+    const { headers, body } = decodeResponse(status, payload);
     return {
       readable: true,
       status,
       headerNames: headers.map(([name]) => name),
       bodyBytes: body?.length ?? null,
-      truncated,
     };
   } catch (error) {
     if (!isIdempotencyError(error)) throw error;

@@ -123,7 +123,7 @@ function reasonFault(reason: string): string | null {
 }
 
 function recordAnswer(store: Store, record: StoredRecord, response: HttpResponse): Promise<boolean> {
-  const answer = { status: response.status, payload: encodeResponse({ ...response, truncated: false }) };
+  const answer = { status: response.status, payload: encodeResponse(response) };
   return store.settle(record.id, record.fence, { fence: newFence(), answer });
 }
 

@@ -118,7 +118,7 @@ async function show(key: string, flags: OneFlags & { readonly body?: boolean }):
   if (answer === null) return;
   print();
   for (const [name, value] of answer.headers) print(`${paint("dim", `${printable(name)}:`)} ${printable(value)}`);
-  if (answer.body === null) print(`(body not kept${answer.truncated ? ", and it broke off" : ""})`);
+  if (answer.body === null) print("(body not kept)");
   else print(`(${answer.body.length} bytes of body; --body writes them)`);
 }
 

@@ -52,8 +52,10 @@ function interrupted(rules: MachineRules, held: "hold" | "answer-unknown"): Deci
 }
 
 /**
- * Whether two fingerprints may be of the same request. Digests of different kinds (the tag before the colon) cannot be
- * compared and count as the same: a changed policy must not turn honest retries into refusals.
+ * Whether two fingerprints may be of the same request. Only digests of one kind (the tag before the colon) can be
+ * compared: after a change of policy (`exact` to `json`, another list of fields, `off`) the old records hold digests of
+ * another kind, and to call them different would turn the retries of honest clients into `key_reused` at the very
+ * moment of a deployment.
  */
 export function sameFingerprint(a: string | null, b: string | null): boolean {
   if (a === null || b === null || a === b) return true;

@@ -64,17 +64,6 @@ export function fingerprintParsed(request: FingerprintRequest, value: unknown, f
   return seal(`p1.${compiled.tag}`, start("f", request, "").update(canonicalValueFields(value, compiled.paths)));
 }
 
-/**
- * Whether two fingerprints are not known to differ. Only digests of one tag can be compared: after a change of policy
- * (`exact` to `json`, another list of fields, `off`) the old records hold digests of another kind, and to call them
- * different would turn the retries of honest clients into `key_reused` at the very moment of a deployment.
- */
-export function sameFingerprint(a: string | null, b: string | null): boolean {
-  if (a === null || b === null || a === b) return true;
-  const tag = a.slice(0, a.indexOf(":") + 1);
-  return !b.startsWith(tag);
-}
-
 class ExactDigest implements FingerprintDigest {
   private readonly tag: string;
   private readonly hash: Hash;

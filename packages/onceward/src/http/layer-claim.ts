@@ -39,7 +39,7 @@ export function recordedAnswer(head: ResponseHead & { readonly body: Uint8Array 
   const body = head.body !== null && head.body.length <= policy.maxBodyBytes ? head.body : null;
   return {
     status,
-    payload: encodeResponse({ status, headers: recordableHeaders(head.headers, policy), body, truncated: false }),
+    payload: encodeResponse({ status, headers: recordableHeaders(head.headers, policy), body }),
   };
 }
 

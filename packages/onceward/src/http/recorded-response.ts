@@ -9,13 +9,10 @@ export interface RecordedResponse {
   readonly headers: HeaderList;
   /** null: the body was too large or a stream, and was not kept (SPEC §5.4). */
   readonly body: Uint8Array | null;
-  /** The operation died in the middle of a body that was not kept (SPEC §5.4). */
-  readonly truncated: boolean;
 }
 
 const VERSION = 1;
 const BODY_KEPT = 1;
-const TRUNCATED = 2;
 const TEXT_PART = 4_096;
 
 /**
@@ -33,7 +30,7 @@ export function encodeResponse(response: RecordedResponse): Uint8Array {
   if (body !== null) size += varintSize(body.length) + body.length;
   const bytes = new Uint8Array(size);
   bytes[0] = VERSION;
-  bytes[1] = (body === null ? 0 : BODY_KEPT) | (response.truncated ? TRUNCATED : 0);
+  bytes[1] = body === null ? 0 : BODY_KEPT;
   let at = writeVarint(bytes, 2, headers.length);
   for (const [name, value] of headers) {
     at = writeText(bytes, at, name, name);
@@ -52,13 +49,13 @@ export function decodeResponse(status: number, payload: Uint8Array): RecordedRes
   if (!Number.isInteger(status) || status < 100 || status > 999) throw corrupt("its status is none");
   if (payload[0] !== VERSION) throw corrupt("it is of an unknown version");
   const flags = payload[1];
-  if (flags === undefined || flags > (BODY_KEPT | TRUNCATED)) throw corrupt("its flags are unknown");
+  if (flags === undefined || flags > BODY_KEPT) throw corrupt("its flags are unknown");
   const reader = new PayloadReader(payload, 2);
   const headers: [string, string][] = [];
   for (let left = reader.varint(); left > 0; left -= 1) headers.push([reader.text(), reader.text()]);
-  const body = (flags & BODY_KEPT) === 0 ? null : reader.bytes(reader.varint());
+  const body = flags === BODY_KEPT ? reader.bytes(reader.varint()) : null;
   reader.end();
-  return { status, headers, body, truncated: (flags & TRUNCATED) !== 0 };
+  return { status, headers, body };
 }
 
 class PayloadReader {

@@ -26,7 +26,6 @@ const recorded = fc.record({
   status: fc.integer({ min: 100, max: 999 }),
   headers: fc.array(fc.tuple(byteString, byteString), { maxLength: 8 }),
   body: fc.option(fc.uint8Array({ maxLength: 300 })),
-  truncated: fc.boolean(),
 });
 
 describe("§5.1 the recorded form", () => {
@@ -39,23 +38,16 @@ describe("§5.1 the recorded form", () => {
   });
 
   test.each<[string, RecordedResponse]>([
-    ["204", { status: 204, headers: [], body: NONE, truncated: false }],
-    ["a body that was not kept", { status: 200, headers: [["A", "b"]], body: null, truncated: true }],
-    [
-      "a header of 70,000 bytes",
-      { status: 200, headers: [["A", "\u00ff".repeat(70_000)]], body: NONE, truncated: false },
-    ],
-    [
-      "bytes that windows-1252 changes",
-      { status: 200, headers: [["A", "\u0080\u0091\u009f"]], body: NONE, truncated: false },
-    ],
+    ["204", { status: 204, headers: [], body: NONE }],
+    ["a body that was not kept", { status: 200, headers: [["A", "b"]], body: null }],
+    ["a header of 70,000 bytes", { status: 200, headers: [["A", "\u00ff".repeat(70_000)]], body: NONE }],
+    ["bytes that windows-1252 changes", { status: 200, headers: [["A", "\u0080\u0091\u009f"]], body: NONE }],
     [
       "300 headers of one name",
       {
         status: 200,
         headers: Array.from({ length: 300 }, (_, index): [string, string] => ["Set-Cookie", `c=${index}`]),
         body: NONE,
-        truncated: false,
       },
     ],
   ])("%s", (_what, response) => {
@@ -67,7 +59,6 @@ describe("§5.1 the recorded form", () => {
       status: 200,
       headers: [],
       body: new Uint8Array(1_048_576).fill(7),
-      truncated: false,
     }).body;
     expect(kept?.length).toBe(1_048_576);
     expect(kept?.every((byte) => byte === 7)).toBe(true);
@@ -78,7 +69,6 @@ describe("§5.1 the recorded form", () => {
       status: 200,
       headers: [["A", "b"]],
       body: Uint8Array.of(1, 2, 3),
-      truncated: false,
     });
     const pool = Buffer.alloc(payload.length + 20, 9);
     pool.set(payload, 10);
@@ -88,24 +78,22 @@ describe("§5.1 the recorded form", () => {
   });
 
   test("the first bytes are the version and the flags, and the form stays compact", () => {
-    const payload = encodeResponse({ status: 200, headers: [["A", "bc"]], body: Uint8Array.of(1), truncated: false });
+    const payload = encodeResponse({ status: 200, headers: [["A", "bc"]], body: Uint8Array.of(1) });
     expect([...payload]).toEqual([1, 1, 1, 1, 0x41, 2, 0x62, 0x63, 1, 1]);
   });
 
   test("a header that no HTTP message can carry is refused", () => {
-    expect(() => encodeResponse({ status: 200, headers: [["A", "\u20ac"]], body: NONE, truncated: false })).toThrow(
-      TypeError,
-    );
+    expect(() => encodeResponse({ status: 200, headers: [["A", "\u20ac"]], body: NONE })).toThrow(TypeError);
   });
 
   test("garbage is store_corrupt: every cut, every addition, other versions and flags", () => {
-    const payload = encodeResponse({ status: 200, headers: [["A", "b"]], body: Uint8Array.of(1, 2), truncated: false });
+    const payload = encodeResponse({ status: 200, headers: [["A", "b"]], body: Uint8Array.of(1, 2) });
     for (let end = 0; end < payload.length; end += 1) {
       expect(() => decodeResponse(200, payload.subarray(0, end))).toThrow(corrupt);
     }
     expect(() => decodeResponse(200, Uint8Array.of(...payload, 0))).toThrow(corrupt);
     expect(() => decodeResponse(200, payload.with(0, 2))).toThrow(corrupt);
-    expect(() => decodeResponse(200, payload.with(1, 4))).toThrow(corrupt);
+    expect(() => decodeResponse(200, payload.with(1, 2))).toThrow(corrupt);
     expect(() => decodeResponse(200, Uint8Array.of(1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))).toThrow(corrupt);
     expect(() => decodeResponse(200, Uint8Array.of(1, 0, 0xff, 0xff, 0xff, 0xff, 0x7f))).toThrow(corrupt);
     for (const status of [0, 99, 1000, 200.5, Number.NaN])
