@@ -109,9 +109,9 @@ function next(ring: Ring | null, configured: string | null, retentionMs: number,
   const replaces = configured !== null && configured !== ring.keys[0].key;
   if (!replaces && longestMs === ring.retentionMs) return ring;
   const grownMs = longestMs - ring.retentionMs;
-  const kept = ring.keys.map((key) => (key.keepUntil === null ? key : { ...key, keepUntil: key.keepUntil + grownMs }));
-  const [newest, ...older] = kept;
-  if (!replaces || newest === undefined) return { version: 1, retentionMs: longestMs, keys: ring.keys };
+  const [newest, ...rest] = ring.keys;
+  const older = rest.map((key) => (key.keepUntil === null ? key : { ...key, keepUntil: key.keepUntil + grownMs }));
+  if (!replaces) return { version: 1, retentionMs: longestMs, keys: [newest, ...older] };
   const retired = [{ ...newest, keepUntil: activeAt + longestMs + SLACK_MS }, ...older].filter(
     (key) => key.key !== configured && (key.keepUntil ?? now) > now,
   );
@@ -124,7 +124,7 @@ function next(ring: Ring | null, configured: string | null, retentionMs: number,
   return {
     version: 1,
     retentionMs: longestMs,
-    keys: [{ key: configured ?? newest.key, activeAt, keepUntil: null }, ...retired],
+    keys: [{ key: configured, activeAt, keepUntil: null }, ...retired],
   };
 }
 
