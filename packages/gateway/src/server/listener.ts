@@ -1,0 +1,199 @@
+// The public listener: node:http or node:https, strict and bounded, with what its events mean to the gateway.
+
+import { readFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { problem, problemResponse } from "onceward/http";
+import type { Address, GatewayConfig, ListenerTls } from "../config/config.js";
+import { DOCUMENT_PATH } from "../well-known/policy-document.js";
+import type { Runtime } from "./runtime.js";
+import { refuseTunnel, serve, serveTunnel } from "./serve.js";
+import { isWebSocket, responseOn, type Tunnel, withoutUpgrade } from "./tunnel.js";
+
+/** How often Node looks for connections whose head is overdue. */
+const CHECK_MS = 1_000;
+
+/** What is under way on one connection. */
+interface Connection {
+  running: number;
+  last: IncomingMessage | null;
+}
+
+export class Listener {
+  readonly #runtime: Runtime;
+  readonly #server: Server | TlsServer;
+  readonly #secure: boolean;
+  readonly #connections = new WeakMap<Duplex, Connection>();
+  readonly #tunnels = new Set<Tunnel>();
+  #open = 0;
+
+  /** @throws Error of the file system or of OpenSSL where the certificate or its key cannot be read. */
+  constructor(runtime: Runtime, config: GatewayConfig) {
+    this.#runtime = runtime;
+    this.#secure = config.tls !== null;
+    const options = {
+      maxHeaderSize: config.limits.maxHeaderBytes,
+      insecureHTTPParser: false,
+      requireHostHeader: true,
+      noDelay: true,
+      // Bodies have bounds of their own, and one of them is for a body that comes slowly but steadily.
+      requestTimeout: 0,
+      connectionsCheckingInterval: CHECK_MS,
+    };
+    const server =
+      config.tls === null ? createServer(options) : createTlsServer({ ...options, ...readTls(config.tls) });
+    // Node would leave out what is beyond its own bound without a word, the key perhaps; ours refuses instead.
+    server.maxHeadersCount = 0;
+    server.timeout = 0;
+    this.#server = server;
+    this.configure(config);
+    this.#listenTo(server);
+  }
+
+  get address(): Address {
+    const { address, port } = this.#server.address() as AddressInfo;
+    return { host: address, port };
+  }
+
+  /** Open client connections, tunnels included. */
+  get connections(): number {
+    return this.#open;
+  }
+
+  /** Takes over what can change while it listens. Where the certificate cannot be read the old one stays. */
+  configure({ limits, timeouts }: GatewayConfig): void {
+    this.#server.maxConnections = limits.maxConnections;
+    this.#server.headersTimeout = timeouts.headersMs;
+    this.#server.keepAliveTimeout = timeouts.keepAliveMs;
+  }
+
+  /** Reads the certificate again; new connections get it. Throws where it cannot be read, and the old one stays. */
+  renewCertificate(tls: ListenerTls): void {
+    if (this.#secure) (this.#server as TlsServer).setSecureContext(readTls(tls));
+  }
+
+  /** Rejects with the system's error, such as EADDRINUSE. */
+  async listen({ host, port }: Address): Promise<void> {
+    const server = this.#server;
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ host, port, backlog: 4_096 }, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+    server.on("error", (error) => this.#runtime.log.error({ err: error }, "the listener failed"));
+  }
+
+  /** Takes no new connections and closes idle ones; resolves when the last one is closed. */
+  close(): Promise<void> {
+    for (const tunnel of this.#tunnels) tunnel.end();
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeIdleConnections();
+    });
+  }
+
+  /** Closes what has finished meanwhile but was told nothing of it. */
+  closeIdle(): void {
+    this.#server.closeIdleConnections();
+  }
+
+  destroy(): void {
+    for (const tunnel of this.#tunnels) tunnel.destroy();
+    this.#server.closeAllConnections();
+  }
+
+  #listenTo(server: Server | TlsServer): void {
+    server.on("connection", (socket: Socket) => this.#count(socket));
+    server.on("request", (request, response) => this.#serve(request, response, false));
+    server.on("checkContinue", (request, response) => this.#serve(request, response, true));
+    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket as Socket, head));
+    server.on("connect", (request, socket) => this.#refuseConnect(request, socket as Socket));
+    server.on("clientError", (error, socket) => this.#refuseBytes(error, socket as Socket));
+    server.on("drop", () => this.#runtime.log.warn("a connection was dropped: limits.maxConnections is reached"));
+  }
+
+  #count(socket: Socket): void {
+    // A connection whose upgrade was taken out comes by twice.
+    if (this.#connections.has(socket)) return;
+    this.#connections.set(socket, { running: 0, last: null });
+    this.#open += 1;
+    socket.once("close", () => {
+      this.#open -= 1;
+    });
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    const connection = this.#connection(request.socket);
+    connection.running += 1;
+    connection.last = request;
+    response.once("close", () => {
+      connection.running -= 1;
+    });
+    serve(this.#runtime, request, response, expectsContinue);
+  }
+
+  #connection(socket: Duplex): Connection {
+    const known = this.#connections.get(socket);
+    if (known !== undefined) return known;
+    // Over TLS, Node counts the connection below.
+    const connection: Connection = { running: 0, last: null };
+    this.#connections.set(socket, connection);
+    return connection;
+  }
+
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    socket.on("error", () => socket.destroy());
+    if (this.#connection(socket).running > 0) {
+      // Its answer would overtake that of the request before it.
+      socket.destroy();
+    } else if (isWebSocket(request)) {
+      serveTunnel(this.#runtime, request, responseOn(request, socket), { socket, head, tunnels: this.#tunnels });
+    } else {
+      socket.unshift(withoutUpgrade(request, head));
+      this.#server.emit(this.#secure ? "secureConnection" : "connection", socket);
+    }
+  }
+
+  #refuseConnect(request: IncomingMessage, socket: Socket): void {
+    socket.on("error", () => socket.destroy());
+    if (this.#connection(socket).running > 0) socket.destroy();
+    else refuseTunnel(this.#runtime, request, responseOn(request, socket));
+  }
+
+  /** Bytes that are no request, or came too slowly. */
+  #refuseBytes(error: Error & { code?: string }, socket: Socket): void {
+    const { running, last } = this.#connection(socket);
+    // Where an answer is under way, bytes of ours would be taken for it: only a body that is cut short may be answered.
+    const answerable = running === 0 || (running === 1 && last !== null && !last.complete);
+    if (!socket.writable || error.code === "ECONNRESET" || !answerable || (socket.bytesWritten > 0 && running > 0)) {
+      socket.destroy(error);
+      return;
+    }
+    socket.end(rawRefusal(error.code ?? ""));
+    // It is closed for good when the client has taken it, or soon after.
+    setTimeout(() => socket.destroy(), CHECK_MS).unref();
+  }
+}
+
+function rawRefusal(code: string): Buffer {
+  const status = code === "HPE_HEADER_OVERFLOW" ? 431 : code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
+  const detail =
+    status === 431
+      ? "The request's header fields are larger than is accepted. Nothing was run."
+      : status === 408
+        ? "The request did not arrive in time. Nothing was run."
+        : "The request is not well-formed HTTP/1.1, or its framing can be read in two ways. Nothing was run.";
+  const { headers, body } = problemResponse(problem("request_invalid", { status, detail }), "problem", DOCUMENT_PATH);
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nDate: ${new Date().toUTCString()}\r\n`;
+  for (const [name, value] of headers) head += `${name}: ${value}\r\n`;
+  head += `Content-Length: ${body.length}\r\nConnection: close\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head, "latin1"), body]);
+}
+
+function readTls({ certFile, keyFile }: ListenerTls): { cert: Buffer; key: Buffer; minVersion: "TLSv1.2" } {
+  return { cert: readFileSync(certFile), key: readFileSync(keyFile), minVersion: "TLSv1.2" };
+}

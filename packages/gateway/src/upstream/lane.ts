@@ -1,0 +1,110 @@
+// Connections to one origin for one kind of request, reused last in, first out.
+
+import { Client, type Dispatcher } from "undici";
+import { type AnswerSink, type CallHost, UpstreamCall } from "./call.js";
+
+export interface LaneOptions {
+  readonly origin: string;
+  readonly client: Client.Options;
+  /** A connection that was idle for longer is not used again. */
+  readonly maxIdleMs: number;
+  readonly maxHeaders: number;
+}
+
+/** One connection; undici's Client opens it anew where it was closed. */
+interface Slot {
+  readonly client: Client;
+  /** On the monotonic clock; -1 while it has never been used. */
+  idleSince: number;
+}
+
+/**
+ * undici's Pool closes idle connections by timers, which run late on a busy loop. Here the age is looked at when a
+ * connection is picked and again right before the first byte, since SPEC §4.9 promises more than "about a second".
+ */
+export class Lane implements CallHost {
+  readonly #options: LaneOptions;
+  readonly #idle: Slot[] = [];
+  readonly #busy = new Map<UpstreamCall, Slot>();
+  #closed = false;
+
+  constructor(options: LaneOptions) {
+    this.#options = options;
+  }
+
+  /** Requests under way. */
+  get running(): number {
+    return this.#busy.size;
+  }
+
+  /** Sends a request; the sink is told what becomes of it. */
+  dispatch(options: Dispatcher.DispatchOptions, sink: AnswerSink): UpstreamCall {
+    const call = new UpstreamCall(this, options, sink, this.#options.maxHeaders);
+    this.#start(call, this.#take());
+    return call;
+  }
+
+  again(call: UpstreamCall): void {
+    void this.#busy.get(call)?.client.destroy();
+    this.#start(call, this.#open());
+  }
+
+  isStale(call: UpstreamCall): boolean {
+    const slot = this.#busy.get(call);
+    return slot !== undefined && slot.idleSince >= 0 && performance.now() - slot.idleSince > this.#options.maxIdleMs;
+  }
+
+  released(call: UpstreamCall): void {
+    const slot = this.#busy.get(call);
+    this.#busy.delete(call);
+    if (slot === undefined) return;
+    if (this.#closed) {
+      void slot.client.destroy();
+      return;
+    }
+    slot.idleSince = performance.now();
+    this.#idle.push(slot);
+    this.#prune(slot.idleSince);
+  }
+
+  /** No new connection is reused; running requests finish. */
+  close(): void {
+    this.#closed = true;
+    for (const slot of this.#idle.splice(0)) void slot.client.destroy();
+  }
+
+  /** Breaks running requests off. */
+  async destroy(): Promise<void> {
+    this.close();
+    await Promise.all([...this.#busy.values()].map((slot) => slot.client.destroy()));
+  }
+
+  #start(call: UpstreamCall, slot: Slot): void {
+    this.#busy.set(call, slot);
+    slot.client.dispatch(call.options, call);
+  }
+
+  #take(): Slot {
+    const slot = this.#idle.pop();
+    if (slot === undefined) return this.#open();
+    if (performance.now() - slot.idleSince <= this.#options.maxIdleMs && !slot.client.destroyed) return slot;
+    // It was the youngest, so all others are too old as well.
+    void slot.client.destroy();
+    for (const older of this.#idle.splice(0)) void older.client.destroy();
+    return this.#open();
+  }
+
+  #open(): Slot {
+    return { client: new Client(this.#options.origin, this.#options.client), idleSince: -1 };
+  }
+
+  #prune(now: number): void {
+    let old = 0;
+    for (; old < this.#idle.length; old += 1) {
+      const slot = this.#idle[old];
+      if (slot === undefined || now - slot.idleSince <= this.#options.maxIdleMs) break;
+      void slot.client.destroy();
+    }
+    if (old > 0) this.#idle.splice(0, old);
+  }
+}
