@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import { addressText } from "../config/addresses.js";
 import type { AccountConfig, Condition, EnvironmentConfig, GatewayConfig, Route } from "../config/config.js";
+import { configJsonSchema } from "../config/json-schema.js";
 import { findConfigFile, loadConfig } from "../config/load.js";
 import { showStoreUrl } from "../config/store-url.js";
 import { type Cell, durationText, listing, note, paint, print, printJson, table } from "./output.js";
@@ -14,6 +15,10 @@ export function addConfig(program: Command): void {
   addServeFlags(config.command("check").description("say what is understood of it, or all that is wrong with it"))
     .option("--json", "for machines")
     .action(check);
+  config
+    .command("schema")
+    .description("print the JSON Schema of the file, for editors")
+    .action(() => print(JSON.stringify(configJsonSchema(), null, 2)));
 }
 
 function check({ config: named, json, ...flags }: ServeFlags & { readonly json?: boolean }): void {

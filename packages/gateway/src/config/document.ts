@@ -31,7 +31,9 @@ export function readDocument(text: string, name: string, env: Environment): Conf
   };
   const issues: ConfigIssue[] = [...parsed.errors, ...parsed.warnings].map((fault) => ({
     place: placeAt(fault.pos[0]),
-    message: syntaxMessage(fault.code, fault.message),
+    message: source.startsWith(`$\{`, fault.pos[0] - 1)
+      ? `a \${VARIABLE} within { } or [ ] needs quotes around it`
+      : syntaxMessage(fault.code, fault.message),
   }));
   if (isJson && issues.length === 0) issues.push(...jsonFault(text, name));
   const reader = new TreeReader(parsed.getIn([], true) as Node | null, placeAt, env, issues);

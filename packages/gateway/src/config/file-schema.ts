@@ -22,6 +22,7 @@ import {
   type SecretSource,
   secret,
   size,
+  storeUrl,
   text,
   upstreamUrl,
 } from "./leaf.js";
@@ -186,7 +187,7 @@ export const fileSchema: z.ZodType<ConfigFile, unknown> = z.strictObject({
     "127.0.0.1:8081",
   ),
   upstream: leaf(upstreamUrl, "The service that is protected.").optional(),
-  store: leaf(text, "memory: or sqlite:PATH; a relative path is relative to this file.").prefault(
+  store: leaf(storeUrl, "memory: or sqlite:PATH; a relative path is relative to this file.").prefault(
     "sqlite:./onceward.db",
   ),
   tls: z

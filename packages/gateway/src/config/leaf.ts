@@ -5,6 +5,7 @@ import { parseDuration, parseSize } from "onceward";
 import { compileRoutePattern, parseRouteMatch } from "onceward/http";
 import { z } from "zod";
 import type { Address, Condition, EnvironmentConfig } from "./config.js";
+import { parseStoreUrl } from "./store-url.js";
 
 type JsonSchema = Readonly<Record<string, unknown>>;
 
@@ -133,7 +134,7 @@ export const address: LeafOptions<Address> = {
 
 export const optionalAddress: LeafOptions<Address | null> = {
   values: `off, or ${address.values}`,
-  schema: { oneOf: [{ enum: ["off", false] }, { type: "string", examples: ["127.0.0.1:8081"] }] },
+  schema: { anyOf: [{ const: false }, { type: "string", examples: ["127.0.0.1:8081", "off"] }] },
   read: (value) => (value === "off" || value === false ? null : readAddress(value)),
 };
 
@@ -148,6 +149,21 @@ export const httpUrl: LeafOptions<string> = {
     }
     if (url.hash !== "") return new Refusal("holds a fragment (#…), which is not sent; remove it from the URL");
     return value;
+  },
+};
+
+export const storeUrl: LeafOptions<string> = {
+  values: "memory: or sqlite:PATH",
+  schema: { type: "string", minLength: 1, examples: ["sqlite:./onceward.db", "memory:"] },
+  read(value) {
+    if (typeof value !== "string") return undefined;
+    try {
+      // The folder matters only later: whether the address can be read does not depend on it.
+      parseStoreUrl(value, "/");
+      return value;
+    } catch (error) {
+      return new Refusal(`: ${error instanceof Error ? error.message : error}`);
+    }
   },
 };
 

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { IdempotencyError, isIdempotencyError } from "onceward";
+import { IdempotencyError } from "onceward";
 import { buildAccount } from "./account.js";
 import { checkTree } from "./check.js";
 import type { GatewayConfig } from "./config.js";
@@ -10,7 +10,7 @@ import { buildListenerTls, buildUpstreamTls, checkListeners, checkUpstreams } fr
 import { type ConfigDocument, readDocument } from "./document.js";
 import { buildEncryption } from "./encryption.js";
 import type { ConfigFile } from "./file-schema.js";
-import { configError } from "./issue.js";
+import { type ConfigIssue, configError } from "./issue.js";
 import { buildRoutes } from "./routes.js";
 import { readFault, Sources } from "./sources.js";
 import { absoluteStoreUrl } from "./store-url.js";
@@ -65,23 +65,17 @@ export function findConfigFile(named: string | undefined, env: Environment, cwd:
  * @throws IdempotencyError `config_invalid`: its message has a line for each fault, with place and fix.
  */
 export function loadConfig(options: LoadOptions): GatewayConfig {
-  const { file, sources, place } = read(options);
+  const { file, sources, place } = read(options, ["upstream"]);
   const store = buildStore(file, sources, place);
-  const { upstream } = file;
-  if (upstream === undefined) {
-    sources.refuse(
-      ["upstream"],
-      ` is missing: it is the service to protect, such as http://127.0.0.1:3000; ${otherWays("upstream")}`,
-    );
-  }
+  const upstream = file.upstream ?? "";
   const adminToken = file.adminToken === undefined ? null : sources.secret(file.adminToken, ["adminToken"]);
   checkListeners(file, file.adminToken !== undefined, sources);
   checkUpstreams(file, sources);
   const account = buildAccount(file.account, sources);
   const tls = buildListenerTls(file, sources);
   const upstreamTls = buildUpstreamTls(file, sources);
-  const routes = buildRoutes(file, upstream ?? "", sources);
-  if (sources.issues.length > 0 || upstream === undefined || account === null) throw configError(sources.issues);
+  const routes = buildRoutes(file, upstream, sources);
+  if (sources.issues.length > 0 || account === null) throw configError(sources.issues);
   return {
     ...store,
     listen: file.listen,
@@ -108,7 +102,7 @@ export function loadConfig(options: LoadOptions): GatewayConfig {
  * @throws IdempotencyError `config_invalid`, as {@link loadConfig}.
  */
 export function loadStoreConfig(options: LoadOptions): StoreConfig {
-  const { file, sources, place } = read(options);
+  const { file, sources, place } = read(options, []);
   const store = buildStore(file, sources, place);
   if (sources.issues.length > 0) throw configError(sources.issues);
   return store;
@@ -119,7 +113,11 @@ interface Place {
   readonly cwd: string;
 }
 
-function read(options: LoadOptions): { readonly file: ConfigFile; readonly sources: Sources; readonly place: Place } {
+/** @param needed Settings that have no default and must be given. */
+function read(
+  options: LoadOptions,
+  needed: readonly "upstream"[],
+): { readonly file: ConfigFile; readonly sources: Sources; readonly place: Place } {
   const env = options.env ?? {};
   const cwd = resolve(options.cwd ?? process.cwd());
   const variable = env["ONCEWARD_CONFIG"];
@@ -128,9 +126,16 @@ function read(options: LoadOptions): { readonly file: ConfigFile; readonly sourc
   const document = readSource(options, cwd, name, env);
   const tree = new ConfigTree(document, options.flags ?? {}, env);
   if (tree.issues.length > 0) throw configError(tree.issues);
-  const { file, issues } = checkTree(tree);
-  if (file === null) throw configError(issues);
+  const checked = checkTree(tree);
+  const missing = needed.filter((name) => tree.get([name]) === undefined).map((name) => missingIssue(tree, name));
+  const { file } = checked;
+  if (file === null || missing.length > 0) throw configError([...checked.issues, ...missing]);
   return { file, sources: new Sources(tree, folder, env), place: { folder, cwd } };
+}
+
+function missingIssue(tree: ConfigTree, name: "upstream"): ConfigIssue {
+  const message = `${name} is missing: it is the service to protect, such as http://127.0.0.1:3000; ${otherWays(name)}`;
+  return { place: tree.placeOf([name]), message };
 }
 
 function readSource(
@@ -165,14 +170,8 @@ function readText(path: string, name: string): string {
 
 /** A relative path in the file means the same database wherever the gateway is started from. */
 function buildStore(file: ConfigFile, sources: Sources, place: Place): StoreConfig {
-  const { limits, hashKeys, timeouts } = file;
+  const { acceptUnsealed, limits, hashKeys, timeouts } = file;
   const encryption = buildEncryption(file, sources);
-  let store = file.store;
-  try {
-    store = absoluteStoreUrl(file.store, sources.tree.isOverride(["store"]) ? place.cwd : place.folder);
-  } catch (error) {
-    if (!isIdempotencyError(error, "store_url_invalid")) throw error;
-    sources.refuse(["store"], `store: ${error.message}`);
-  }
-  return { store, encryption, acceptUnsealed: file.acceptUnsealed, limits, hashKeys, timeouts };
+  const store = absoluteStoreUrl(file.store, sources.tree.isOverride(["store"]) ? place.cwd : place.folder);
+  return { store, encryption, acceptUnsealed, limits, hashKeys, timeouts };
 }

@@ -25,9 +25,11 @@ export function parseStoreUrl(url: string, folder: string): StoreAddress {
   if (scheme === "sqlite") return { kind: "sqlite", path: resolve(folder, sqlitePath(rest, refuse)) };
   if (LATER.includes(scheme)) return refuse(`is not in this build, which has memory: and sqlite:PATH`);
   const near = closest(scheme, ["memory", "sqlite"]);
-  return refuse(
-    `has an unknown scheme; ${near === undefined ? "write" : `did you mean ${near}:, or`} memory: or sqlite:PATH`,
-  );
+  const meant =
+    near === undefined
+      ? "write memory: or sqlite:PATH"
+      : `did you mean ${near === "memory" ? "memory:" : "sqlite:PATH"}?`;
+  return refuse(`has an unknown scheme; ${meant}`);
 }
 
 /** The address without the password that it may hold. */
