@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import type { Store } from "onceward";
 import type { Layer } from "onceward/http";
 import { type AdminServer, startAdmin } from "../admin/admin-server.js";
+import { addressText } from "../config/addresses.js";
 import type { Address, GatewayConfig } from "../config/config.js";
 import { openStore } from "../config/open-store.js";
 import type { Logger } from "../log.js";
@@ -127,8 +128,9 @@ class Gateway implements RunningGateway {
       return { everyMs: timeouts.purgeMs, keepRuns: limits.maxRuns };
     };
     this.#housekeeping = new Housekeeping({ store, metrics, log, settings });
-    const { host, port } = parts.listener.address;
-    log.info({ listen: `${host}:${port}`, store: store.info.name, upstream: parts.config.upstream }, "listening");
+    const admin = parts.admin === null ? null : addressText(parts.admin.address);
+    const listen = addressText(parts.listener.address);
+    log.info({ listen, admin, store: store.info.name, upstream: parts.config.upstream }, "listening");
   }
 
   get address(): Address {
