@@ -27,8 +27,10 @@ export interface AnswerSink {
 
 /** The lane a call runs on: told when the connection is free again, and asked for another one. */
 export interface CallHost {
-  /** The call needs its connection no longer. */
-  released(call: UpstreamCall): void;
+  /** The call needs its connection no longer; `reusable` where the answer was complete. */
+  released(call: UpstreamCall, reusable: boolean): void;
+  /** Whether the connection broke, as against closed. */
+  wasReset(call: UpstreamCall): boolean;
   /** Whether the connection that is about to be written to has been idle for too long (SPEC §4.9). */
   isStale(call: UpstreamCall): boolean;
   /** Sends the call again on a new connection; only where nothing of it was sent. */
@@ -112,12 +114,17 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   onComplete(raw: unknown): void {
-    this.#finish();
+    if (this.#host.wasReset(this)) {
+      // An answer whose end is that of its connection: undici takes a reset for the end as well.
+      this.onError(new errors.SocketError("the connection was reset in the middle of the answer"));
+      return;
+    }
+    this.#finish(true);
     this.sink.onEnd((Array.isArray(raw) ? readHeaders(raw as Buffer[], this.#maxHeaders) : null) ?? []);
   }
 
   onUpgrade(status: number, raw: Buffer[] | string[] | null, socket: Duplex): void {
-    this.#finish();
+    this.#finish(false);
     const headers = readHeaders((raw ?? []) as Buffer[], this.#maxHeaders);
     if (headers === null || this.sink.onUpgrade === undefined) {
       socket.destroy();
@@ -140,13 +147,13 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
       this.#host.again(this);
       return;
     }
-    this.#finish();
+    this.#finish(false);
     this.sink.onFailure(describe(this.#aborted ?? error, this.#sent));
   }
 
-  #finish(): void {
+  #finish(reusable: boolean): void {
     this.#over = true;
-    this.#host.released(this);
+    this.#host.released(this, reusable);
   }
 }
 

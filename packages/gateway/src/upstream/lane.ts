@@ -1,11 +1,13 @@
 // Connections to one origin for one kind of request, reused last in, first out.
 
-import { Client, type Dispatcher } from "undici";
+import type { Socket } from "node:net";
+import { type buildConnector, Client, type Dispatcher } from "undici";
 import { type AnswerSink, type CallHost, UpstreamCall } from "./call.js";
 
 export interface LaneOptions {
   readonly origin: string;
   readonly client: Client.Options;
+  readonly connect: buildConnector.connector;
   /** A connection that was idle for longer is not used again. */
   readonly maxIdleMs: number;
   readonly maxHeaders: number;
@@ -14,6 +16,8 @@ export interface LaneOptions {
 /** One connection; undici's Client opens it anew where it was closed. */
 interface Slot {
   readonly client: Client;
+  /** The connection under it, once there is one. */
+  socket: Socket | null;
   /** On the monotonic clock; -1 while it has never been used. */
   idleSince: number;
 }
@@ -54,12 +58,19 @@ export class Lane implements CallHost {
     return slot !== undefined && slot.idleSince >= 0 && performance.now() - slot.idleSince > this.#options.maxIdleMs;
   }
 
-  released(call: UpstreamCall): void {
+  wasReset(call: UpstreamCall): boolean {
+    const error = this.#busy.get(call)?.socket?.errored;
+    return error !== null && error !== undefined;
+  }
+
+  released(call: UpstreamCall, reusable: boolean): void {
     const slot = this.#busy.get(call);
     this.#busy.delete(call);
     if (slot === undefined) return;
-    if (this.#closed) {
-      void slot.client.destroy();
+    if (this.#closed || !reusable) {
+      // Left alone, undici would open a new connection for the request that it has just given up. It is not done at
+      // once, since undici is in the middle of telling of it.
+      queueMicrotask(() => void slot.client.destroy());
       return;
     }
     slot.idleSince = performance.now();
@@ -95,7 +106,15 @@ export class Lane implements CallHost {
   }
 
   #open(): Slot {
-    return { client: new Client(this.#options.origin, this.#options.client), idleSince: -1 };
+    const { origin, client, connect } = this.#options;
+    const connector: buildConnector.connector = (options, callback) => {
+      connect(options, (...result) => {
+        slot.socket = result[1];
+        callback(...result);
+      });
+    };
+    const slot: Slot = { client: new Client(origin, { ...client, connect: connector }), socket: null, idleSince: -1 };
+    return slot;
   }
 
   #prune(now: number): void {

@@ -94,7 +94,8 @@ export class Upstreams {
         origin,
         maxIdleMs,
         maxHeaders: limits.maxHeaders,
-        client: this.#clientOptions(connect, maxIdleMs),
+        connect,
+        client: this.#clientOptions(maxIdleMs),
       });
       if (this.#closed) lane.close();
       return lane;
@@ -102,10 +103,9 @@ export class Upstreams {
     return { keyed: lane(KEYED_IDLE_MS), plain: lane(PLAIN_IDLE_MS) };
   }
 
-  #clientOptions(connect: buildConnector.connector, maxIdleMs: number): Client.Options {
+  #clientOptions(maxIdleMs: number): Client.Options {
     const { timeouts, limits } = this.#options;
     return {
-      connect,
       pipelining: 1,
       keepAliveTimeout: maxIdleMs,
       keepAliveMaxTimeout: maxIdleMs,

@@ -18,7 +18,7 @@ export interface TestGateway {
   readonly url: string;
   /** Lines of its log, parsed. */
   readonly logs: readonly Record<string, unknown>[];
-  reload(file: ConfigFile): Promise<void>;
+  reload(file: ConfigFile, tight?: TightLimits): Promise<void>;
 }
 
 /** A folder that is removed when the test is over. */
@@ -41,10 +41,17 @@ export function configOf(file: ConfigFile): GatewayConfig {
   return loadConfig({ file: path });
 }
 
-export async function gateway(file: ConfigFile): Promise<TestGateway> {
+/** Bounds below what a configuration file may set. */
+export type TightLimits = Partial<GatewayConfig["limits"]>;
+
+export async function gateway(file: ConfigFile, tight: TightLimits = {}): Promise<TestGateway> {
+  const complete = (settings: ConfigFile, limits: TightLimits): GatewayConfig => {
+    const config = configOf(settings);
+    return { ...config, limits: { ...config.limits, ...limits } };
+  };
   const logs: Record<string, unknown>[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logs.push(JSON.parse(line)) });
-  const running = await startGateway(configOf(file), { log });
+  const running = await startGateway(complete(file, tight), { log });
   onTestFinished(() => running.stop());
   const { port } = running.address;
   return {
@@ -52,6 +59,6 @@ export async function gateway(file: ConfigFile): Promise<TestGateway> {
     port,
     url: `http://127.0.0.1:${port}`,
     logs,
-    reload: (next) => running.reload(configOf(next)),
+    reload: (next, limits = {}) => running.reload(complete(next, limits)),
   };
 }
