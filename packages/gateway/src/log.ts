@@ -40,7 +40,16 @@ export function createLogger(options: LogOptions): Logger {
       },
     },
   };
-  if (options.format === "json") return pino(settings, to);
+  if (options.format === "json") return guarded(pino(settings, to));
   const colour = options.colour ?? (process.stdout.isTTY === true && !process.env["NO_COLOR"]);
-  return pino(settings, { write: (line) => to.write(prettyLine(line, colour)) });
+  return guarded(pino(settings, { write: (line) => to.write(prettyLine(line, colour)) }));
+}
+
+/** pino writes what a child is bound to as it is; its children inherit this. */
+function guarded(logger: Logger): Logger {
+  const { child } = logger;
+  logger.child = function redacted(this: Logger, bindings: Parameters<typeof child>[0], ...rest: unknown[]) {
+    return Reflect.apply(child, this, [redact(bindings), ...rest]);
+  } as typeof child;
+  return logger;
 }
