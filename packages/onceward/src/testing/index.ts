@@ -13,3 +13,11 @@ export {
   randomFaults,
 } from "./fault-store.js";
 export { seededRandom } from "./random.js";
+export {
+  type StoreCapabilities,
+  type StorePlace,
+  type StoreProcess,
+  type StoreSuiteOptions,
+  type SuiteRunner,
+  storeSuite,
+} from "./store-suite.js";

@@ -1,0 +1,103 @@
+// The shared suite that every store passes unchanged; the test runner is passed in.
+
+import type { Store } from "../core/store.js";
+import { claimCases } from "./store-suite/claims.js";
+import { historyCases } from "./store-suite/history-cases.js";
+import { limitCases, listCases, purgeCases } from "./store-suite/keeping.js";
+import { processRaceCases } from "./store-suite/process-races.js";
+import { raceCases } from "./store-suite/races.js";
+import { lifecycleCases, sharedValueCases } from "./store-suite/shared-values.js";
+import { type StoreCapabilities, type StorePlace, SuiteBench, type SuiteCase } from "./store-suite/suite-case.js";
+import { transitionCases } from "./store-suite/transitions.js";
+import { valueCases } from "./store-suite/values.js";
+
+export type { StoreCapabilities, StorePlace, StoreProcess } from "./store-suite/suite-case.js";
+
+/** What the suite needs of a test runner; vitest, node:test, jest and mocha have it. */
+export interface SuiteRunner {
+  describe(title: string, body: () => void): unknown;
+  readonly it: {
+    (title: string, body: () => Promise<void>): unknown;
+    skip(title: string, body: () => Promise<void>): unknown;
+  };
+}
+
+export interface StoreSuiteOptions {
+  /** Of the store, as it is to appear in the titles. */
+  readonly name: string;
+  readonly runner: SuiteRunner;
+  readonly capabilities: StoreCapabilities;
+  /** A fresh and empty place; called for each case. */
+  setUp(): StorePlace | Promise<StorePlace>;
+  /** Cases that this store cannot pass, by their title or its beginning, each with the reason. */
+  readonly skips?: Readonly<Record<string, string>>;
+}
+
+const GROUPS: Readonly<Record<string, readonly SuiteCase[]>> = {
+  claims: claimCases,
+  transitions: transitionCases,
+  races: raceCases,
+  "races of processes": processRaceCases,
+  values: valueCases,
+  limits: limitCases,
+  purging: purgeCases,
+  listings: listCases,
+  "shared values": sharedValueCases,
+  "opening and closing": lifecycleCases,
+  history: historyCases,
+};
+
+/** Registers the suite with the runner. Cases take from milliseconds to, for those with processes, some seconds. */
+export function storeSuite(options: StoreSuiteOptions): void {
+  const { runner, capabilities } = options;
+  const skips = Object.entries(options.skips ?? {});
+  assertSkipsMatch(skips.map(([title]) => title));
+  runner.describe(`store suite: ${options.name}`, () => {
+    for (const [group, cases] of Object.entries(GROUPS)) {
+      const possible = cases.filter((suiteCase) => !lacks(suiteCase, capabilities));
+      if (possible.length === 0) continue;
+      runner.describe(group, () => {
+        for (const suiteCase of possible) {
+          const reason = skips.find(([title]) => suiteCase.title.startsWith(title))?.[1];
+          const body = () => runCase(options, suiteCase);
+          if (reason === undefined) runner.it(suiteCase.title, body);
+          else runner.it.skip(`${suiteCase.title} (skipped: ${reason})`, body);
+        }
+      });
+    }
+  });
+}
+
+/** A skip that matches no case is one whose case was renamed; it must not hide that. */
+function assertSkipsMatch(skips: readonly string[]): void {
+  const titles = Object.values(GROUPS).flatMap((cases) => cases.map(({ title }) => title));
+  const unused = skips.filter((skip) => !titles.some((title) => title.startsWith(skip)));
+  if (unused.length > 0) throw new Error(`These skips match no case: ${unused.join(", ")}`);
+}
+
+function lacks({ needs }: SuiteCase, capabilities: StoreCapabilities): boolean {
+  if (needs === "shared") return !capabilities.shared;
+  if (needs === "history") return !capabilities.history;
+  return needs === "fake clock" && capabilities.clock !== "fake";
+}
+
+async function runCase(options: StoreSuiteOptions, suiteCase: SuiteCase): Promise<void> {
+  const bench = new SuiteBench(await options.setUp(), options.capabilities);
+  try {
+    await bench.start();
+    assertHonest(bench.store, options.capabilities);
+    await suiteCase.run(bench);
+  } finally {
+    await bench.end();
+  }
+}
+
+/** What the suite was told of a store is what the store says of itself. */
+function assertHonest(store: Store, capabilities: StoreCapabilities): void {
+  if (store.info.shared !== capabilities.shared) {
+    throw new Error(`The store declares shared: ${store.info.shared}, the suite was told ${capabilities.shared}.`);
+  }
+  if ((store.history !== undefined) !== capabilities.history) {
+    throw new Error("Whether the store has a history is not what the suite was told.");
+  }
+}
