@@ -1,8 +1,8 @@
 // The JSON that the gateway publishes and its admin API speaks; types only, the one source for both sides.
 
-import type { AuditEntry, Page, RecordState, Run, RunFlag, RunOutcome } from "onceward";
+import type { AuditEntry, Page, RecordState, Run } from "onceward";
 
-export type { AuditEntry, Page, RecordState, Run, RunFlag, RunOutcome };
+export type { AuditEntry, Page, RecordState, Run };
 
 // Admin API. Instants are epoch milliseconds; listings are newest first and take `limit` (1 to 200) and `cursor`.
 

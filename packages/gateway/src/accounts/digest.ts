@@ -32,11 +32,11 @@ function reading(keys: AccountKeys, kind: string, presented: Presented): Account
 
 /** HMAC-SHA-256 over the parts, each with its length before it (SPEC S4). */
 function digestOf(key: Uint8Array, kind: string, presented: Presented): string {
-  const hmac = createHmac("sha256", key);
+  let text = "";
+  // Header values are byte strings, one character a byte; so are bytes that are read as such.
   for (const part of [kind, ...presented]) {
-    // Header values are byte strings: one character a byte.
-    const bytes = typeof part === "string" ? Buffer.from(part, "latin1") : part;
-    hmac.update(`${bytes.length}:`).update(bytes);
+    const bytes = typeof part === "string" ? part : Buffer.from(part).toString("latin1");
+    text += `${bytes.length}:${bytes}`;
   }
-  return hmac.digest("hex");
+  return createHmac("sha256", key).update(text, "latin1").digest("hex");
 }

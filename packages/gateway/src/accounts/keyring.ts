@@ -60,14 +60,14 @@ interface Ring {
 export async function openKeyring(store: Store, secret: string | null, options: KeyringOptions): Promise<Keyring> {
   const clock = options.clock ?? systemClock;
   const configured = secret === null ? null : deriveKey(secret);
-  let ring = await agree(store, configured, options.longestRetentionMs, clock);
+  let accepted = acceptedKeys(await agree(store, configured, options.longestRetentionMs, clock));
   let readAt = clock.monotonic();
   let refreshing: Promise<void> | null = null;
 
   const refresh = async (): Promise<void> => {
     try {
       const bytes = await withTimeout(store.getShared(SHARED_NAME), clock);
-      if (bytes !== null) ring = parseRing(bytes);
+      if (bytes !== null) accepted = acceptedKeys(parseRing(bytes));
     } catch {
       // The picture at hand stays. A store that cannot be asked cannot be claimed in either, so nothing runs meanwhile.
     }
@@ -76,9 +76,9 @@ export async function openKeyring(store: Store, secret: string | null, options: 
   };
   return {
     keys() {
-      if (clock.monotonic() - readAt < REFRESH_MS) return inUse(ring, clock.now());
+      if (clock.monotonic() - readAt < REFRESH_MS) return accepted(clock.now());
       refreshing ??= refresh();
-      return refreshing.then(() => inUse(ring, clock.now()));
+      return refreshing.then(() => accepted(clock.now()));
     },
   };
 }
@@ -128,11 +128,27 @@ function next(ring: Ring | null, configured: string | null, retentionMs: number,
   };
 }
 
-function inUse(ring: Ring, now: number): AccountKeys {
-  const accepted = ring.keys.filter((key) => key.keepUntil === null || key.keepUntil > now);
-  const first = accepted.find((key) => key.activeAt <= now) ?? accepted.at(-1) ?? ring.keys[0];
-  const others = accepted.filter((key) => key !== first).map((key) => Buffer.from(key.key, "base64"));
-  return [Buffer.from(first.key, "base64"), ...others];
+/** The keys of a ring at an instant, worked out anew only where that changes them. */
+function acceptedKeys({ keys: stored }: Ring): (now: number) => AccountKeys {
+  const keys = stored.map((key) => ({ ...key, bytes: Buffer.from(key.key, "base64") }));
+  const changesAt = keys.flatMap(({ activeAt, keepUntil }) =>
+    keepUntil === null ? [activeAt] : [activeAt, keepUntil],
+  );
+  let known: AccountKeys | null = null;
+  let from = 0;
+  let until = 0;
+  return (now) => {
+    if (known !== null && now >= from && now < until) return known;
+    from = Math.max(Number.NEGATIVE_INFINITY, ...changesAt.filter((at) => at <= now));
+    until = Math.min(Number.POSITIVE_INFINITY, ...changesAt.filter((at) => at > now));
+    const accepted = keys.filter((key) => key.keepUntil === null || key.keepUntil > now);
+    // Where a clock is so far behind that none is in use yet, the oldest is what the other gateways used last.
+    const inUse = accepted.find((key) => key.activeAt <= now) ?? accepted.at(-1);
+    if (inUse === undefined) throw new TypeError("An account key ring has a newest key.");
+    const others = accepted.filter((key) => key !== inUse).map(({ bytes }) => bytes);
+    known = [inUse.bytes, ...others];
+    return known;
+  };
 }
 
 function deriveKey(secret: string): string {

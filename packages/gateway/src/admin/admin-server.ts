@@ -165,6 +165,7 @@ function errorReply(error: unknown, log: Logger): Reply {
       "The store cannot be reached. If this was to change a record, look at the record before trying again.";
     return problemReply(503, detail, { headers: { "Retry-After": "1" } });
   }
+  if (isIdempotencyError(error, "store_corrupt")) return problemReply(500, error.message);
   log.error({ err: error }, "A request to the admin interface failed.");
   return problemReply(500, "Something went wrong here; the gateway's log says what.");
 }

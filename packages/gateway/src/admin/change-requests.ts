@@ -2,6 +2,7 @@
 
 import type { IncomingMessage } from "node:http";
 import { z } from "zod";
+import type { ReleaseRequest, SettleRequest } from "../contract.js";
 import { AdminError } from "./reply.js";
 import type { Settlement } from "./settle.js";
 
@@ -12,14 +13,14 @@ const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$
 const reason = z.string();
 const response = z.strictObject({
   status: z.int(),
-  headers: z.array(z.tuple([z.string(), z.string()])).optional(),
-  body: z.string().regex(BASE64, "must be Base64, with its padding").optional(),
+  headers: z.array(z.tuple([z.string(), z.string()])).exactOptional(),
+  body: z.string().regex(BASE64, "must be Base64, with its padding").exactOptional(),
 });
-const settleSchema = z.union([
+const settleSchema: z.ZodType<SettleRequest> = z.union([
   z.strictObject({ reason, outcome: z.literal("never-happened") }),
   z.strictObject({ reason, response }),
 ]);
-const releaseSchema = z.strictObject({ reason, force: z.boolean().optional() });
+const releaseSchema: z.ZodType<ReleaseRequest> = z.strictObject({ reason, force: z.boolean().exactOptional() });
 
 export interface SettleOrder {
   readonly reason: string;

@@ -33,7 +33,7 @@ export type ChangeResult =
 /** How long a record that is about to be freed is held, so that its owner cannot come back in between. */
 const HOLD_MS = 5_000;
 /** In characters; enough for a sentence and a ticket's address. */
-export const MAX_REASON_LENGTH = 2_000;
+const MAX_REASON_LENGTH = 2_000;
 
 /**
  * Settles a record that is unknown, or running with a lapsed lease. An owner that comes back afterwards finds its

@@ -20,7 +20,7 @@ type Written = AccountConfig extends infer C
     : never
   : never;
 
-export function accountConfig(written: Written): AccountConfig {
+function accountConfig(written: Written): AccountConfig {
   return { anonymous: "reject", secret: null, ...written } as AccountConfig;
 }
 

@@ -1,4 +1,6 @@
 import type { AuditEntry, Page, Run, Store } from "onceward";
+import { encodeResponse } from "onceward/http";
+import { sealedStore } from "onceward/stores/sealed";
 import { faultStore } from "onceward/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { timeOrderedId } from "../../src/admin/time-ordered-id.js";
@@ -180,6 +182,24 @@ describe("GET /api/records", () => {
       readable: false,
       detail: expect.any(String),
     });
+  });
+
+  test("9.1 a sealed answer is read with its key, and without it the operator is told which one is missing", async () => {
+    const record = await claim(store);
+    const seal = (id: string) => sealedStore(store, { keys: [{ id, key: new Uint8Array(32).fill(id.length) }] });
+    const payload = encodeResponse({ status: 200, headers: [["X-A", "b"]], body: new Uint8Array(3) });
+    await seal("old-key").complete(record.id, record.fence, { status: 200, payload });
+    for (const [id, expected] of [
+      ["old-key", { status: 200, json: { answer: { readable: true, headerNames: ["X-A"], bodyBytes: 3 } } }],
+      ["new-key!", { status: 500, json: { detail: expect.stringContaining('"old-key"') } }],
+    ] as const) {
+      const admin = await start({ wrap: () => seal(id) });
+      try {
+        expect(await ask(admin.admin, `/api/records/${record.id}`)).toMatchObject(expected);
+      } finally {
+        await admin.close();
+      }
+    }
   });
 
   test.each([hex(32), "abc", hex(32).toUpperCase(), "../runs", "%2e%2e"])("no record %s: 404", async (id) => {
