@@ -1,8 +1,20 @@
 // The commented configuration file that `onceward init` writes.
 
+import { existsSync } from "node:fs";
+import { relative, sep } from "node:path";
+
 /** @param schema What editors check the file against, where it can be found from there. */
 export function initialFile(schema: string | null): string {
   return (schema === null ? "" : `# yaml-language-server: $schema=${schema}\n`) + TEMPLATE;
+}
+
+/**
+ * The way from a folder to the schema, such as `./node_modules/…`; null where the schema is outside of the folder: that
+ * way would be this machine's only, and an editor elsewhere would not find it.
+ */
+export function schemaSeenFrom(folder: string, schema: string): string | null {
+  const way = relative(folder, schema).split(sep).join("/");
+  return existsSync(schema) && !way.startsWith("../") && !way.includes(":") ? `./${way}` : null;
 }
 
 const TEMPLATE = `# Onceward: requests with an idempotency key run once, and every retry gets the first answer.

@@ -1,13 +1,16 @@
 // `onceward init`: writes a commented configuration file, and never over one that is there.
 
-import { existsSync, writeFileSync } from "node:fs";
-import { dirname, relative, resolve, sep } from "node:path";
+import { writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { readFault } from "../config/sources.js";
 import { CommandFailure } from "./faults.js";
-import { initialFile } from "./init-file.js";
+import { initialFile, schemaSeenFrom } from "./init-file.js";
 import { print } from "./output.js";
+
+/** As it is installed with this command. */
+const SCHEMA = fileURLToPath(new URL("../../schema/onceward.schema.json", import.meta.url));
 
 export function addInit(program: Command): void {
   program
@@ -27,7 +30,7 @@ function init(file: string, flags: { readonly stdout?: boolean }): void {
   if (path.endsWith(".json")) throw new CommandFailure("JSON has no comments: name a .yaml file", 2);
   try {
     // "wx" so that nobody's file is lost to a race either.
-    writeFileSync(path, initialFile(schemaFor(path)), { flag: "wx" });
+    writeFileSync(path, initialFile(schemaSeenFrom(dirname(path), SCHEMA)), { flag: "wx" });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") {
       throw new CommandFailure(`${file} is there already and was left as it is; name another file, or remove it first`);
@@ -37,13 +40,4 @@ function init(file: string, flags: { readonly stdout?: boolean }): void {
   print(
     `${file} written; set \`upstream\`, then: onceward serve${file === "onceward.yaml" ? "" : ` --config ${file}`}`,
   );
-}
-
-/** The schema in this installation, where a relative path leads to it that stays true when the project moves. */
-function schemaFor(path: string): string | null {
-  const schema = fileURLToPath(new URL("../../schema/onceward.schema.json", import.meta.url));
-  const folder = dirname(path);
-  const way = relative(folder, schema).split(sep).join("/");
-  // Outside of the project's own folder the path is this machine's only, and an editor elsewhere would not find it.
-  return existsSync(schema) && !way.startsWith("../") && !way.includes(":") ? `./${way}` : null;
 }

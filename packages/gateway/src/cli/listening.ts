@@ -14,7 +14,7 @@ import { CommandFailure } from "./faults.js";
  */
 export async function start(
   config: GatewayConfig,
-  deps: { readonly log: Logger; readonly reload?: () => GatewayConfig },
+  deps: { readonly log: Logger },
   flags: { readonly listen: string; readonly admin: string } = { listen: "--listen", admin: "--admin" },
 ): Promise<RunningGateway> {
   // Only now: the commands that start nothing need not load a server.
@@ -29,20 +29,24 @@ export async function start(
   }
 }
 
+interface ListenError extends NodeJS.ErrnoException {
+  readonly port?: number;
+  readonly address?: string;
+  readonly hostname?: string;
+}
+
 /** What a listener's error means for whoever typed the command; other errors are left as they are. */
 export function listenFailure(
   error: unknown,
   listeners: readonly { readonly flag: string; readonly address: { readonly host: string; readonly port: number } }[],
 ): unknown {
-  if (isIdempotencyError(error)) return error;
-  const { code, syscall, port, address } = error as NodeJS.ErrnoException & {
-    readonly port?: number;
-    readonly address?: string;
-  };
+  // The admin interface says what is wrong in its own words, which do not know the flags of this command.
+  const origin = isIdempotencyError(error) ? error.cause : error;
+  const { code, syscall, port, address, hostname } = (origin ?? {}) as ListenError;
   if (syscall !== "listen" && syscall !== "getaddrinfo") return error;
   const at =
     listeners.find((listener) => listener.address.port === port && listener.address.host === address) ??
-    listeners.find((listener) => listener.address.port === port) ??
+    listeners.find((listener) => listener.address.port === port || listener.address.host === hostname) ??
     listeners[0];
   if (at === undefined) return error;
   const where = `cannot listen on ${addressText(at.address)}`;

@@ -28,7 +28,7 @@ async function serve({ config: named, ...flags }: ServeFlags): Promise<void> {
   const config = load();
   const log = createLogger(config.log);
   for (const warning of warningsOf(config)) log.warn(warning);
-  const gateway = await start(config, { log, reload: load });
+  const gateway = await start(config, { log });
   const reload = async (): Promise<void> => {
     try {
       await gateway.reload(load());

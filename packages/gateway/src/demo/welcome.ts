@@ -27,13 +27,8 @@ export function welcome(place: Place, paint: Paint): string {
   const balance = `curl ${origin}/accounts/alice`;
   const row = (name: string, value: string, about: string): string =>
     `  ${name.padEnd(8)} ${value.padEnd(24)}  ${paint("dim", about)}`;
-  const earlier =
-    place.transfers === 0
-      ? []
-      : [
-          `  ${paint("dim", `An earlier run made ${place.transfers} ${place.transfers === 1 ? "transfer" : "transfers"}, so its key gets its first answer: rm -r ${place.data} starts over.`)}`,
-          "",
-        ];
+  const made = place.transfers === 1 ? "1 transfer" : `${place.transfers} transfers`;
+  const earlier = `This goes on from an earlier run, which made ${made}; rm -r ${place.data} starts over.`;
   return [
     "",
     paint("bold", "Onceward is in front of a small bank."),
@@ -49,7 +44,7 @@ export function welcome(place: Place, paint: Paint): string {
       : [row("admin", `http://${addressText(reachable(place.admin))}`, "the runs are at /api/runs")]),
     row("data", place.data, "on disk, so it survives a restart"),
     "",
-    ...earlier,
+    ...(place.transfers === 0 ? [] : [earlier, ""]),
     "Paste these into another terminal.",
     "",
     "1  Send money, with an idempotency key:",

@@ -64,7 +64,6 @@ test("9.1 with encryption keys what is recorded is sealed in the file and opened
     status: 200,
     headers: [],
     body: new TextEncoder().encode("the balance is 975"),
-    truncated: false,
   });
   expect(await sealed.complete(request.id, request.fence, { status: 200, payload })).toBe(true);
   expect((await sealed.find(request.id))?.record.payload).toEqual(payload);
