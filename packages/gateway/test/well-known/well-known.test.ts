@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { type PolicyOptions, resolvePolicy, type Store } from "onceward";
 import { createLayer, type HeaderList, type HttpResponse, type Layer, type LayerRequest } from "onceward/http";
 import { memoryStore } from "onceward/stores/memory";
@@ -169,8 +170,11 @@ describe("10.1 the policy document", () => {
       ["Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
     ]);
     expect(field(answer, "content-type")).toBe("text/html; charset=utf-8");
-    expect(field(answer, "content-security-policy")).toContain("default-src 'none'");
     const page = text(answer);
+    const style = /<style>([^]*)<\/style>/.exec(page)?.[1] ?? "";
+    const hash = createHash("sha256").update(style).digest("base64");
+    expect(field(answer, "content-security-policy")).toMatch(/^default-src 'none'; /);
+    expect(field(answer, "content-security-policy")).toContain(`style-src 'sha256-${hash}'`);
     for (const words of [
       "POST /v1/transfers",
       "Idempotency-Key, required",
