@@ -17,8 +17,11 @@ const CHECK_MS = 1_000;
 
 /** What is under way on one connection. */
 interface Connection {
-  running: number;
+  /** Answers under way; several where the client does not wait for one before it sends the next request. */
+  readonly running: Set<ServerResponse>;
   last: IncomingMessage | null;
+  /** Whether a head was refused: nothing that follows is served. */
+  refused: boolean;
 }
 
 export class Listener {
@@ -36,14 +39,15 @@ export class Listener {
     const options = {
       maxHeaderSize: config.limits.maxHeaderBytes,
       insecureHTTPParser: false,
-      requireHostHeader: true,
+      // Ours is refused with a problem, and with all that follows it.
+      requireHostHeader: false,
       noDelay: true,
       // Bodies have bounds of their own, and one of them is for a body that comes slowly but steadily.
       requestTimeout: 0,
       connectionsCheckingInterval: CHECK_MS,
     };
     const server =
-      config.tls === null ? createServer(options) : createTlsServer({ ...options, ...readTls(config.tls) });
+      config.tls === null ? createServer(options) : createTlsServer({ ...options, ...readTls(config.tls), handshakeTimeout: config.timeouts.headersMs });
     // Node would leave out what is beyond its own bound without a word, the key perhaps; ours refuses instead.
     server.maxHeadersCount = 0;
     server.timeout = 0;
@@ -107,7 +111,7 @@ export class Listener {
   }
 
   #listenTo(server: Server | TlsServer): void {
-    server.on("connection", (socket: Socket) => this.#count(socket));
+    server.on(this.#secure ? "secureConnection" : "connection", (socket: Socket) => this.#count(socket));
     server.on("request", (request, response) => this.#serve(request, response, false));
     server.on("checkContinue", (request, response) => this.#serve(request, response, true));
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket as Socket, head));
@@ -119,35 +123,37 @@ export class Listener {
   #count(socket: Socket): void {
     // A connection whose upgrade was taken out comes by twice.
     if (this.#connections.has(socket)) return;
-    this.#connections.set(socket, { running: 0, last: null });
+    const { running } = this.#connection(socket);
     this.#open += 1;
     socket.once("close", () => {
       this.#open -= 1;
+      // Node does not tell the answers that were waiting for one before them.
+      for (const response of running) response.emit("close");
     });
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const connection = this.#connection(request.socket);
-    connection.running += 1;
+    // The connection closes when the refusal is sent.
+    if (connection.refused) return;
+    const { running } = connection;
+    running.add(response);
     connection.last = request;
-    response.once("close", () => {
-      connection.running -= 1;
-    });
-    serve(this.#runtime, request, response, expectsContinue);
+    response.once("close", () => running.delete(response));
+    connection.refused = !serve(this.#runtime, request, response, expectsContinue);
   }
 
   #connection(socket: Duplex): Connection {
     const known = this.#connections.get(socket);
     if (known !== undefined) return known;
-    // Over TLS, Node counts the connection below.
-    const connection: Connection = { running: 0, last: null };
+    const connection: Connection = { running: new Set(), last: null, refused: false };
     this.#connections.set(socket, connection);
     return connection;
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.on("error", () => socket.destroy());
-    if (this.#connection(socket).running > 0) {
+    if (this.#connection(socket).running.size > 0) {
       // Its answer would overtake that of the request before it.
       socket.destroy();
     } else if (isWebSocket(request)) {
@@ -160,7 +166,7 @@ export class Listener {
 
   #refuseConnect(request: IncomingMessage, socket: Socket): void {
     socket.on("error", () => socket.destroy());
-    if (this.#connection(socket).running > 0) socket.destroy();
+    if (this.#connection(socket).running.size > 0) socket.destroy();
     else refuseTunnel(this.#runtime, request, responseOn(request, socket));
   }
 
@@ -168,8 +174,9 @@ export class Listener {
   #refuseBytes(error: Error & { code?: string }, socket: Socket): void {
     const { running, last } = this.#connection(socket);
     // Where an answer is under way, bytes of ours would be taken for it: only a body that is cut short may be answered.
-    const answerable = running === 0 || (running === 1 && last !== null && !last.complete);
-    if (!socket.writable || error.code === "ECONNRESET" || !answerable || (socket.bytesWritten > 0 && running > 0)) {
+    const [first] = running;
+    const answerable = first === undefined || (running.size === 1 && last?.complete === false && !first.headersSent);
+    if (!socket.writable || error.code === "ECONNRESET" || !answerable) {
       socket.destroy(error);
       return;
     }

@@ -67,6 +67,7 @@ function framingFault(request: IncomingMessage, maxHeaders: number): HeadFault |
       return { status: 400, fault: "A header field holds a control character." };
   }
   if (hosts > 1) return { status: 400, fault: "The request names more than one host." };
+  if (hosts === 0 && httpVersion === "1.1") return { status: 400, fault: "The request names no host." };
   const coding = request.headers["transfer-encoding"];
   if (coding === undefined) return null;
   if (httpVersion === "1.0" || request.headers["content-length"] !== undefined) {

@@ -16,20 +16,24 @@ import { openTunnel, type Tunnel } from "./tunnel.js";
 /** A request that none of the routes has to do with. */
 const NO_TARGET: RequestTarget = { path: "", query: "", authority: "", host: "" };
 
-/** Serves one request of the public listener. */
+/**
+ * Serves one request of the public listener. Answers false where its head cannot be trusted: what follows it on the
+ * connection cannot be either, and may be a request that somebody smuggled in.
+ */
 export function serve(
   runtime: Runtime,
   request: IncomingMessage,
   response: ServerResponse,
   expectsContinue: boolean,
-): void {
+): boolean {
   const generation = runtime.current;
   const target = readTarget(request, generation.config.limits.maxHeaders);
   // A key in such a path may hold an encoded slash, which is a fault in every other path.
-  if (request.url?.startsWith(DOCUMENT_PATH) === true && serveWellKnown(runtime, request, response, target)) return;
+  if (request.url?.startsWith(DOCUMENT_PATH) === true && serveWellKnown(runtime, request, response, target))
+    return true;
   if ("fault" in target) {
     refuseHead(new Exchange({ ...unrouted(runtime, request, response), expectsContinue }), target);
-    return;
+    return false;
   }
   const route = generation.route({
     method: request.method ?? "",
@@ -51,6 +55,7 @@ export function serve(
   } else {
     passThrough(exchange);
   }
+  return true;
 }
 
 /**
