@@ -143,13 +143,14 @@ function follower(waiting: Gauge, pending: Gauge): (event: EngineEvent) => void 
     if (type === "waiting") waits.add(runId);
     else if (WAIT_ENDS.has(type)) waits.delete(runId);
     if (type === "recording-deferred") deferred.add(runId);
-    else if (type === "recorded" || type === "claim-lost" || type === "released") deferred.delete(runId);
+    else if (DEFERRED_ENDS.has(type)) deferred.delete(runId);
     waiting.set(waits.size);
     pending.set(deferred.size);
   };
 }
 
 const WAIT_ENDS: ReadonlySet<EngineEvent["type"]> = new Set(["claimed", "taken-over", "replayed", "refused"]);
+const DEFERRED_ENDS: ReadonlySet<EngineEvent["type"]> = new Set(["recorded", "recording-abandoned", "claim-lost"]);
 
 function watch(registry: Registry, sources: GaugeSources): void {
   const gauge = (name: string, help: string, read: (() => number) | undefined): void => {

@@ -81,15 +81,13 @@ export class OwnedClaim {
       return recorded ? "recorded" : "lost";
     } catch {
       emit({ type: "recording-deferred", runId, recordId: id });
-      calls.persist("record an answer", runId, id, record, (recorded) => {
-        if (recorded === null) return;
-        emit(
-          recorded
-            ? { type: "recorded", runId, recordId: id, late: true }
-            : { type: "claim-lost", runId, recordId: id },
-        );
+      const told = (recorded: boolean | null): void => {
+        if (recorded === null) emit({ type: "recording-abandoned", runId, recordId: id });
+        else if (recorded) emit({ type: "recorded", runId, recordId: id, late: true });
+        else emit({ type: "claim-lost", runId, recordId: id });
         changed(id);
-      });
+      };
+      calls.persist("record an answer", runId, id, record, told, answer.payload.length);
       return held ? "deferred" : "unrecorded";
     }
   }
@@ -140,16 +138,26 @@ export class OwnedClaim {
     this.#cancelRenewal();
   }
 
-  #renewLater(): () => void {
-    // A third of the lease: two renewals may fail before anybody else may believe the owner dead (SPEC §4.3).
-    return this.#context.clock.after(this.#facts.leaseMs / 3, () => void this.#renew());
+  #renewLater(failed = false): () => void {
+    // SPEC §4.3. One that failed is repeated sooner, so that several may fail before anybody may believe the owner dead.
+    const { leaseMs } = this.#facts;
+    return this.#context.clock.after(failed ? leaseMs / 12 : leaseMs / 3, () => void this.#renew());
   }
 
   async #renew(): Promise<void> {
     const { id, fence, leaseMs, runId } = this.#facts;
     const { calls, store, emit } = this.#context;
+    let failed = false;
     try {
-      const held = await calls.run("renew a lease", runId, id, () => store.renew(id, fence, leaseMs));
+      // Given up early: a renewal that hangs must leave time for another, and takes effect late without harm.
+      const held = await calls.run(
+        "renew a lease",
+        runId,
+        id,
+        () => store.renew(id, fence, leaseMs),
+        undefined,
+        Math.min(calls.timeoutMs, leaseMs / 6),
+      );
       if (!held && !this.#ended) {
         this.#lost = true;
         this.#abort?.abort();
@@ -158,7 +166,8 @@ export class OwnedClaim {
       }
     } catch {
       // The store is out of reach: the next renewal may reach it, and completing tells whether the claim still holds.
+      failed = true;
     }
-    if (!this.#ended) this.#cancelRenewal = this.#renewLater();
+    if (!this.#ended) this.#cancelRenewal = this.#renewLater(failed);
   }
 }

@@ -9,7 +9,7 @@ import { type Decision, decide, type MachineRules } from "./machine.js";
 import type { Answer, Fence, RecordId, RecordLabels, StoredRecord } from "./record.js";
 import type { ClaimRequest, Found, Store } from "./store.js";
 import { StoreCalls } from "./store-calls.js";
-import { WaitingRooms } from "./waiting-rooms.js";
+import { WaitingRooms, type Woken } from "./waiting-rooms.js";
 
 /** What somebody who was asked knows of an interrupted operation (SPEC §4.6). */
 export type Verdict =
@@ -58,6 +58,8 @@ export interface EngineOptions {
 
 /** Rounds of a race (found lapsed, but renewed meanwhile, and so on) before a request is told to come back. */
 const MAX_ROUNDS = 16;
+/** How long somebody who is asked about an interrupted operation may take; after it the outcome counts as unknown. */
+const ASK_TIMEOUT_MS = 30_000;
 /** Recorded as the status of an outcome that became unknown because its owner died. */
 const OWNER_DIED = 500;
 
@@ -74,7 +76,7 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#store = options.store;
     this.#clock = options.clock ?? systemClock;
-    this.#emit = options.onEvent ?? (() => {});
+    this.#emit = quiet(options.onEvent);
     this.#calls = new StoreCalls(this.#clock, options.storeTimeoutMs ?? 5000, this.#emit);
     this.#rooms = new WaitingRooms({
       store: this.#store,
@@ -107,41 +109,49 @@ export class Engine {
     return this.#calls.drain(timeoutMs);
   }
 
-  /** Claims the key, or says what is there instead. Never rejects: a store out of reach is a refusal. */
+  /**
+   * Claims the key, or says what is there instead. A store out of reach is a refusal, with the record where one was seen
+   * before. Rejects with `store_corrupt` where what the store holds cannot be read, and with faults of the program:
+   * neither may be taken for a store out of reach, which some policies let pass.
+   */
   async begin(request: BeginRequest): Promise<Begun> {
-    const begun = await this.#begin(request).catch((error: unknown): Begun => {
-      // Calls of the store have told of their failures; anything else is a fault of ours, and must not pass unseen.
-      const { id, labels } = request;
-      if (!isIdempotencyError(error))
-        this.#emit({ type: "store-failed", runId: labels.runId, recordId: id, operation: "begin", error });
-      return { kind: "refused", code: "store_unavailable", record: null };
-    });
-    this.#tell(request, begun);
-    return begun;
+    const waitUntilMs = this.#clock.monotonic() + request.waitMs;
+    let record: StoredRecord | null = null;
+    let known: Found | null = null;
+    try {
+      for (let round = 0; round < MAX_ROUNDS; ) {
+        const met: Begun | Found = known ?? (await this.#claim(request));
+        if ("kind" in met) return this.#tell(request, met);
+        record = met.record;
+        const decision = decide(record, met.now, request.fingerprint, request.rules);
+        if (decision.do === "wait") {
+          const woken = await this.#wait(request, waitUntilMs);
+          if (woken === "gave-up") return this.#tell(request, { kind: "refused", code: "in_progress", record });
+          // Waiting is not a race: only rounds that were lost to somebody else are counted.
+          known = woken === "try-again" ? null : woken;
+          continue;
+        }
+        const begun = await this.#act(decision, record, request);
+        if (begun !== null) return this.#tell(request, begun);
+        known = null;
+        round++;
+      }
+    } catch (error) {
+      if (!isIdempotencyError(error, "store_unavailable")) throw error;
+      return this.#tell(request, { kind: "refused", code: "store_unavailable", record });
+    }
+    return this.#tell(request, { kind: "refused", code: "in_progress", record });
   }
 
-  async #begin(request: BeginRequest): Promise<Begun> {
-    const waitUntilMs = this.#clock.monotonic() + request.waitMs;
-    let known: Found | null = null;
-    for (let round = 0; round < MAX_ROUNDS; ) {
-      const met: Begun | Found = known ?? (await this.#claim(request));
-      if ("kind" in met) return met;
-      const { record, now } = met;
-      const decision = decide(record, now, request.fingerprint, request.rules);
-      if (decision.do === "wait") {
-        this.#emit({ type: "waiting", runId: request.labels.runId, recordId: request.id });
-        const woken = await this.#rooms.wait(request.id, waitUntilMs);
-        if (woken === "gave-up") return { kind: "refused", code: "in_progress", record };
-        // Waiting is not a race: only rounds that were lost to somebody else are counted.
-        known = woken === "try-again" ? null : woken;
-        continue;
-      }
-      const begun = await this.#act(decision, record, request);
-      if (begun !== null) return begun;
-      known = null;
-      round++;
-    }
-    return { kind: "refused", code: "in_progress", record: null };
+  /** Reads a record, in the time a call of the store may take. Rejects with `store_unavailable` or `store_corrupt`. */
+  find(id: RecordId, runId: string): Promise<Found | null> {
+    return this.#calls.run("find", runId, id, () => this.#store.find(id));
+  }
+
+  #wait(request: BeginRequest, untilMs: number): Promise<Woken> {
+    const { id, labels, rules } = request;
+    this.#emit({ type: "waiting", runId: labels.runId, recordId: id });
+    return this.#rooms.wait(id, untilMs, rules.onInterrupted !== "hold");
   }
 
   /** Carries a decision out; null where somebody else changed the record meanwhile, so that it must be looked at anew. */
@@ -169,7 +179,7 @@ export class Engine {
   async #claim(request: BeginRequest): Promise<Begun | Found> {
     const { id, labels, fingerprint, retention, leaseMs, refusal } = request;
     if (refusal !== null) {
-      const found = await this.#calls.run("find", labels.runId, id, () => this.#store.find(id));
+      const found = await this.find(id, labels.runId);
       return found ?? { kind: "refused", code: refusal, record: null };
     }
     const fence = newFence();
@@ -210,14 +220,14 @@ export class Engine {
   }
 
   async #takeOver(record: StoredRecord, request: BeginRequest, why: "rerun" | "recover"): Promise<Begun | null> {
-    if (request.refusal !== null) return { kind: "refused", code: request.refusal, record };
     const fence = newFence();
     const { id, leaseMs, labels } = request;
+    const next = { fence, leaseMs, runId: labels.runId };
     const took = await this.#calls.run(
       "take-over",
       labels.runId,
       id,
-      () => this.#store.takeOver(id, record.fence, { fence, leaseMs }),
+      () => this.#store.takeOver(id, record.fence, next),
       {
         tookEffect: (late) => late,
         // The interrupted run may have taken effect, so the record must stay: unknown, and free to be taken over again.
@@ -226,6 +236,8 @@ export class Engine {
       },
     );
     if (!took) return null;
+    if (record.state === "running")
+      this.#emit({ type: "interrupted", runId: labels.runId, recordId: id, of: record.runId, status: OWNER_DIED });
     this.#emit({ type: "taken-over", runId: labels.runId, recordId: id, from: record.runId });
     return this.#own(request, fence, why);
   }
@@ -257,7 +269,7 @@ export class Engine {
     if (ask === null) return Promise.resolve({ outcome: "unknown" });
     const underWay = this.#asking.get(record.fence);
     if (underWay !== undefined) return underWay;
-    const asked = ask(record)
+    const asked = this.#askInTime(() => ask(record))
       .catch((error: unknown): Verdict => {
         this.#emit({ type: "ask-failed", runId: request.labels.runId, recordId: record.id, error });
         return { outcome: "unknown" };
@@ -267,12 +279,36 @@ export class Engine {
     return asked;
   }
 
-  #tell(request: BeginRequest, begun: Begun): void {
+  /** P5: who asks is not left hanging by an asker that never answers. */
+  #askInTime(ask: () => Promise<Verdict>): Promise<Verdict> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.#clock.after(ASK_TIMEOUT_MS, () =>
+        reject(new Error(`no verdict within ${ASK_TIMEOUT_MS} ms`)),
+      );
+      // Through a promise, so that one who throws at once fails alike.
+      Promise.resolve().then(ask).then(resolve, reject).finally(cancel);
+    });
+  }
+
+  #tell(request: BeginRequest, begun: Begun): Begun {
     const { runId } = request.labels;
     const recordId = request.id;
     if (begun.kind === "owned" && !begun.claim.tookOver) this.#emit({ type: "claimed", runId, recordId });
     else if (begun.kind === "replay") this.#emit({ type: "replayed", runId, recordId, of: begun.record.runId });
     else if (begun.kind === "refused") this.#emit({ type: "refused", runId, recordId, code: begun.code });
     else if (begun.kind === "unknown") this.#emit({ type: "refused", runId, recordId, code: "outcome_unknown" });
+    return begun;
   }
+}
+
+/** Listeners watch. One that throws must neither wedge a key that was just claimed nor end the process from a timer. */
+function quiet(listener: ((event: EngineEvent) => void) | undefined): (event: EngineEvent) => void {
+  if (listener === undefined) return () => {};
+  return (event) => {
+    try {
+      listener(event);
+    } catch (error) {
+      console.error(`onceward: a listener of events threw at "${event.type}":`, error);
+    }
+  };
 }

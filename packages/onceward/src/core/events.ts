@@ -20,6 +20,8 @@ export type EngineEvent = {
   | { readonly type: "recorded"; readonly late: boolean }
   /** The store was out of reach when the answer was to be recorded; it is tried again. */
   | { readonly type: "recording-deferred" }
+  /** Too much waited to be recorded, or it was tried for too long: the lease settles what becomes of the record. */
+  | { readonly type: "recording-abandoned" }
   /** The key was given back unused. */
   | { readonly type: "released" }
   /** Run `of` was interrupted; the record is unknown now. */

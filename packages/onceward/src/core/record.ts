@@ -31,7 +31,7 @@ export interface RecordLabels {
   readonly key: string;
   /** Method and path (without the query) of the first request, such as `POST /v1/transfers`. */
   readonly operation: string;
-  /** The id of the run that made the record (SPEC §11). */
+  /** The id of the run that made the record, or that took it over last (SPEC §11). */
   readonly runId: string;
 }
 

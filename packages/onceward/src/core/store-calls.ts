@@ -19,8 +19,10 @@ const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
 /** Repeating goes on for so long at most; what is left by then the lease settles. */
 const PERSIST_MS = 3_600_000;
-/** Calls repeated at once, so that an outage of the store cannot fill the memory. */
+/** Endings of claims repeated at once, and as many undone claims, so that an outage of the store cannot fill the memory. */
 const MAX_UNSETTLED = 10_000;
+/** And what the answers among them hold. One answer may be larger. */
+const MAX_UNSETTLED_BYTES = 64 * 1024 * 1024;
 /** Undoing is last tried after a wait of this many leases. */
 const LONGEST_UNDO = 8;
 
@@ -30,6 +32,8 @@ export class StoreCalls {
   readonly #emit: (event: EngineEvent) => void;
   readonly #drained = new Set<() => void>();
   #unsettled = 0;
+  #persisting = 0;
+  #persistingBytes = 0;
   #undoing = 0;
 
   constructor(clock: Clock, timeoutMs: number, emit: (event: EngineEvent) => void) {
@@ -38,36 +42,42 @@ export class StoreCalls {
     this.#emit = emit;
   }
 
+  /** How long one call may take. */
+  get timeoutMs(): number {
+    return this.#timeoutMs;
+  }
+
   /** Calls that are still being repeated. */
   get unsettled(): number {
     return this.#unsettled;
   }
 
-  /** Calls the store once. Rejects with `store_unavailable` where it fails or takes longer than the timeout. */
+  /**
+   * Calls the store once. Rejects with `store_unavailable` where it fails or takes longer than `timeoutMs`, and with
+   * `store_corrupt` where it says so: then it is in reach, and what it holds is not to be taken for nothing.
+   */
   run<T>(
     operation: string,
     runId: string,
     recordId: RecordId,
     call: () => Promise<T>,
     late?: LateEffect<T>,
+    longestMs: number = this.#timeoutMs,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
-      const answer = call();
+      const answer = started(call);
       const fail = (error: unknown): void => {
         this.#emit({ type: "store-failed", runId, recordId, operation, error });
         if (late !== undefined) this.#undo(runId, recordId, answer, late);
         reject(
-          isIdempotencyError(error, "store_unavailable")
+          isIdempotencyError(error, "store_unavailable") || isIdempotencyError(error, "store_corrupt")
             ? error
             : new IdempotencyError("store_unavailable", `The store could not ${operation}.`, { cause: error }),
         );
       };
       let gaveUp = false;
       // Who learns of a claim when half its lease is over may not be its owner any more when the operation starts.
-      const timeoutMs = Math.min(
-        this.#timeoutMs,
-        late === undefined ? Number.POSITIVE_INFINITY : late.giveUpAfterMs / 2,
-      );
+      const timeoutMs = late === undefined ? longestMs : Math.min(longestMs, late.giveUpAfterMs / 2);
       const cancel = this.#clock.after(timeoutMs, () => {
         gaveUp = true;
         fail(new Error(`no answer within ${timeoutMs} ms`));
@@ -86,8 +96,8 @@ export class StoreCalls {
   }
 
   /**
-   * Repeats a call until the store answers it, in the background. `then` is told the answer, or null where it was given
-   * up. Answers false, and does nothing, where too many calls are being repeated already.
+   * Repeats a call, which holds so many bytes, until the store answers it, in the background. `then` is told the answer,
+   * or null where it was given up: after an hour, or at once where too much is being repeated already.
    */
   persist(
     operation: string,
@@ -95,16 +105,20 @@ export class StoreCalls {
     recordId: RecordId,
     call: () => Promise<boolean>,
     then: (held: boolean | null) => void,
-  ): boolean {
-    if (this.#unsettled >= MAX_UNSETTLED) return false;
-    this.#unsettled++;
-    void this.#repeat(operation, runId, recordId, call)
-      .then(then)
-      .finally(() => {
-        this.#unsettled--;
-        if (this.#unsettled === 0) for (const resolve of this.#drained) resolve();
-      });
-    return true;
+    bytes = 0,
+  ): void {
+    const full = this.#persistingBytes > 0 && this.#persistingBytes + bytes > MAX_UNSETTLED_BYTES;
+    if (full || this.#persisting >= MAX_UNSETTLED) {
+      then(null);
+      return;
+    }
+    this.#persisting++;
+    this.#persistingBytes += bytes;
+    void this.#repeat(operation, runId, recordId, call).then((held) => {
+      this.#persisting--;
+      this.#persistingBytes -= bytes;
+      then(held);
+    });
   }
 
   /** Resolves when nothing is being repeated, or after `timeoutMs`. */
@@ -122,6 +136,21 @@ export class StoreCalls {
   }
 
   async #repeat(
+    operation: string,
+    runId: string,
+    recordId: RecordId,
+    call: () => Promise<boolean>,
+  ): Promise<boolean | null> {
+    this.#unsettled++;
+    try {
+      return await this.#repeatCall(operation, runId, recordId, call);
+    } finally {
+      this.#unsettled--;
+      if (this.#unsettled === 0) for (const resolve of this.#drained) resolve();
+    }
+  }
+
+  async #repeatCall(
     operation: string,
     runId: string,
     recordId: RecordId,
@@ -151,6 +180,8 @@ export class StoreCalls {
     if (this.#undoing >= MAX_UNSETTLED) return;
     this.#undoing++;
     let over = false;
+    let undoing = false;
+    let last = false;
     let cancel = (): void => {};
     const end = (): void => {
       if (!over) this.#undoing--;
@@ -158,22 +189,32 @@ export class StoreCalls {
       cancel();
     };
     const undo = (): void => {
-      const met = (held: boolean | null): void => {
-        if (held !== true || over) return;
-        end();
-        this.#emit({ type: "late-claim-released", runId, recordId });
-      };
-      this.persist("undo a late claim", runId, recordId, () => late.undo(), met);
+      if (undoing || over) return;
+      undoing = true;
+      void this.#repeat("undo a late claim", runId, recordId, () => late.undo()).then((met) => {
+        undoing = false;
+        if (met === true && !over) this.#emit({ type: "late-claim-released", runId, recordId });
+        if (met === true || last) end();
+      });
     };
     const undoAgain = (waitMs: number): void => {
       if (over) return;
       cancel = this.#clock.after(waitMs, () => {
         undo();
         if (waitMs < late.giveUpAfterMs * LONGEST_UNDO) undoAgain(waitMs * 2);
-        else end();
+        else last = true;
       });
     };
     undoAgain(late.giveUpAfterMs / 2);
     answer.then((value) => (late.tookEffect(value) ? undo() : end()), undo);
+  }
+}
+
+/** A store that throws at once fails as one that rejects. */
+function started<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return call();
+  } catch (error) {
+    return Promise.reject(error);
   }
 }

@@ -119,8 +119,13 @@ export interface Store {
   /**
    * Hands a record whose lease has lapsed, running or unknown, to a new owner: → running with the new fence. Running
    * with the new fence already is `true` and begins the lease anew, so it can be repeated where its answer was lost.
+   * From then on the record is that of run `runId`; of the same one as before where it is left out.
    */
-  takeOver(id: RecordId, fence: Fence, next: { readonly fence: Fence; readonly leaseMs: number }): Promise<boolean>;
+  takeOver(
+    id: RecordId,
+    fence: Fence,
+    next: { readonly fence: Fence; readonly leaseMs: number; readonly runId?: string },
+  ): Promise<boolean>;
 
   /**
    * unknown, or running with a lapsed lease → done with the given answer and a new fence (SPEC §4.6 `recover`, §4.14).

@@ -13,6 +13,8 @@ interface Room {
   /** In the order of their arrival. */
   readonly waiters: Set<(woken: Woken) => void>;
   readonly unwatch: () => void;
+  /** Somebody waits who may take an interrupted operation over. */
+  takesOver: boolean;
   cancelPoll: () => void;
   pauseMs: number;
   looking: boolean;
@@ -43,15 +45,20 @@ export class WaitingRooms {
     return this.#size;
   }
 
-  /** Waits until the record changed or the monotonic clock shows `untilMs`. Gives up at once where it is full. */
-  wait(id: RecordId, untilMs: number): Promise<Woken> {
+  /**
+   * Waits until the record changed or the monotonic clock shows `untilMs`. Gives up at once where it is full.
+   * `takesOver` says whether the waiter would run an operation that was interrupted.
+   */
+  wait(id: RecordId, untilMs: number, takesOver: boolean): Promise<Woken> {
     const { clock, maxPerKey, maxInAll } = this.#options;
     const leftMs = untilMs - clock.monotonic();
     const room = this.#rooms.get(id);
     if (leftMs <= 0 || this.#size >= maxInAll || (room?.waiters.size ?? 0) >= maxPerKey)
       return Promise.resolve("gave-up");
     return new Promise((resolve) => {
-      const { waiters } = room ?? this.#open(id);
+      const entered = room ?? this.#open(id);
+      const { waiters } = entered;
+      entered.takesOver ||= takesOver;
       const leave = (woken: Woken): void => {
         cancel();
         waiters.delete(leave);
@@ -77,6 +84,7 @@ export class WaitingRooms {
       id,
       waiters: new Set(),
       unwatch,
+      takesOver: false,
       cancelPoll: () => {},
       pauseMs: FIRST_PAUSE_MS,
       looking: false,
@@ -119,8 +127,10 @@ export class WaitingRooms {
   }
 
   #wake(room: Room, found: Found | null): void {
-    if (found === null || (found.record.state === "running" && isLapsed(found.record, found.now))) {
-      // SPEC §4.13: free to be claimed, so one of them tries and the rest wait on.
+    const lapsed = found === null || isLapsed(found.record, found.now);
+    const state = found?.record.state;
+    if (found === null || (lapsed && (state === "running" || (state === "unknown" && room.takesOver)))) {
+      // SPEC §4.13: free to be claimed or taken over, so one of them tries and the rest wait on.
       const [first] = room.waiters;
       room.pauseMs = FIRST_PAUSE_MS;
       first?.("try-again");

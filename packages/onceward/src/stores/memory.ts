@@ -149,7 +149,7 @@ class MemoryStore implements Store {
   async takeOver(
     id: RecordId,
     fence: Fence,
-    next: { readonly fence: Fence; readonly leaseMs: number },
+    next: { readonly fence: Fence; readonly leaseMs: number; readonly runId?: string },
   ): Promise<boolean> {
     const now = this.#now();
     const entry = this.#live(id, now);
@@ -158,6 +158,7 @@ class MemoryStore implements Store {
     if (!repeated && (entry.fence !== fence || entry.state === "done" || !isLapsed(entry, now))) return false;
     entry.state = "running";
     entry.fence = next.fence;
+    entry.runId = next.runId ?? entry.runId;
     entry.leaseUntil = now + Math.round(next.leaseMs);
     entry.endedAt = null;
     entry.status = null;

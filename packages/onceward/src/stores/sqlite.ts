@@ -156,10 +156,10 @@ class SqliteStore implements Store {
   async takeOver(
     id: RecordId,
     fence: Fence,
-    next: { readonly fence: Fence; readonly leaseMs: number },
+    next: { readonly fence: Fence; readonly leaseMs: number; readonly runId?: string },
   ): Promise<boolean> {
     assertIds(id, fence, next.fence);
-    return this.#value("takeOver", id, fence, next.fence, Math.round(next.leaseMs));
+    return this.#value("takeOver", id, fence, next.fence, Math.round(next.leaseMs), next.runId ?? null);
   }
 
   async settle(id: RecordId, fence: Fence, next: { readonly fence: Fence; readonly answer: Answer }): Promise<boolean> {

@@ -64,7 +64,10 @@ export interface Operations {
   renew: { args: [id: string, fence: string, leaseMs: number]; value: boolean };
   complete: { args: [id: string, fence: string, status: number, payload: Uint8Array]; value: boolean };
   interrupt: { args: [id: string, fence: string, status: number, byOwner: boolean]; value: boolean };
-  takeOver: { args: [id: string, fence: string, nextFence: string, leaseMs: number]; value: boolean };
+  takeOver: {
+    args: [id: string, fence: string, nextFence: string, leaseMs: number, runId: string | null];
+    value: boolean;
+  };
   settle: { args: [id: string, fence: string, nextFence: string, status: number, payload: Uint8Array]; value: boolean };
   release: { args: [id: string, fence: string]; value: boolean };
   find: { args: [id: string]; value: RecordRow | null };

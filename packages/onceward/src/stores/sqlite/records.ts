@@ -47,7 +47,7 @@ const INTERRUPT_BY_FINDER = `UPDATE onceward_records SET state = ${UNKNOWN}, end
   WHERE id = ? AND fence = ? AND state = ${RUNNING} AND lease_until <= ? AND expires_at > ?`;
 
 const TAKE_OVER = `UPDATE onceward_records
-  SET state = ${RUNNING}, fence = ?, lease_until = ?, ended_at = NULL, status = NULL
+  SET state = ${RUNNING}, fence = ?, lease_until = ?, ended_at = NULL, status = NULL, run_id = coalesce(?, run_id)
   WHERE id = ? AND fence = ? AND state <> ${DONE} AND lease_until <= ? AND expires_at > ?`;
 
 const RENEW_RUNNING = `UPDATE onceward_records SET lease_until = ?
@@ -86,9 +86,10 @@ export const recordHandlers: Handlers<
     if (sql.run(INTERRUPT_BY_FINDER, now, status, idBytes, fenceBytes, now, now) === 1) return true;
     return sql.get(HAS_STATE, idBytes, fenceBytes, UNKNOWN, now, now) !== undefined;
   },
-  takeOver({ sql, now }, id, fence, nextFence, leaseMs) {
+  takeOver({ sql, now }, id, fence, nextFence, leaseMs, runId) {
     const [idBytes, nextBytes, until] = [bindHex(id), bindHex(nextFence), now + leaseMs];
-    if (sql.run(TAKE_OVER, nextBytes, until, idBytes, bindHex(fence), now, now) === 1) return true;
+    const runBytes = runId === null ? null : bindText(runId);
+    if (sql.run(TAKE_OVER, nextBytes, until, runBytes, idBytes, bindHex(fence), now, now) === 1) return true;
     return sql.run(RENEW_RUNNING, until, idBytes, nextBytes, now, now) === 1;
   },
   settle({ sql, now }, id, fence, nextFence, status, payload) {
