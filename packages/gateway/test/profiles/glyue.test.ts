@@ -162,6 +162,16 @@ describe('"Glyue guarantees that integrations will not be re-run if they are cal
     expect(upstream.runs("period")).toBe(2);
   });
 
+  test('"from the original request": from the arrival of its head, however long its body takes (§4.10)', async () => {
+    const waitedMs = 300;
+    const first = await sendHeld({ key: "slow-upload", bodyAfterMs: waitedMs });
+    expect(first.status).toBe(200);
+    const [record] = await held.records("slow-upload");
+    // The held date has not moved since; what passed on the monotonic clock is taken off it.
+    expect(record?.createdAt).toBeLessThanOrEqual(held.clock.at - waitedMs + 5);
+    expect((record?.expiresAt ?? 0) - (record?.createdAt ?? 0)).toBe(DAY);
+  });
+
   test('"from the original request": from its arrival, not from its answer (§4.10)', async () => {
     const under = gate();
     upstream.answer("slow", async (seen, nth) => {

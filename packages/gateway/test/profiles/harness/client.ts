@@ -13,6 +13,8 @@ export interface Sent {
   readonly account?: string | null;
   readonly headers?: readonly Header[];
   readonly body?: string | Buffer;
+  /** Sends the head at once and the body so much later, in milliseconds. */
+  readonly bodyAfterMs?: number;
   /** Goes away without waiting for the answer, once this resolves. */
   readonly leaveAfter?: Promise<unknown>;
 }
@@ -80,7 +82,12 @@ function send(origin: string, sent: Sent): Promise<Received> {
       );
     });
     leaveAfter?.then(() => request.destroy(), reject);
-    request.end(content ?? undefined);
+    if (sent.bodyAfterMs === undefined) {
+      request.end(content ?? undefined);
+    } else {
+      request.flushHeaders();
+      setTimeout(() => request.end(content ?? undefined), sent.bodyAfterMs);
+    }
   });
 }
 
