@@ -190,7 +190,6 @@ class Gateway implements RunningGateway {
     await this.#finished(leftMs());
     const left = runtime.exchanges.size;
     if (left > 0) runtime.log.warn({ left }, "time is up: what still runs is left to its leases");
-    this.#listener.closeIdle();
     await this.#housekeeping.stop();
     await Promise.all(this.#layers.map((layer) => layer.drain(Math.max(leftMs(), LAST_DRAIN_MS))));
     // Answers that are still on their way to slow clients have the rest of the time.

@@ -5,6 +5,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, S
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { createSecureContext } from "node:tls";
+import { IdempotencyError } from "onceward";
 import { problem, problemResponse } from "onceward/http";
 import type { Address, GatewayConfig, ListenerTls } from "../config/config.js";
 import { DOCUMENT_PATH } from "../well-known/policy-document.js";
@@ -22,6 +24,8 @@ interface Connection {
   last: IncomingMessage | null;
   /** Whether a head was refused: nothing that follows is served. */
   refused: boolean;
+  /** Whether it is out of HTTP. */
+  isTunnel: boolean;
 }
 
 export class Listener {
@@ -30,9 +34,9 @@ export class Listener {
   readonly #secure: boolean;
   readonly #connections = new WeakMap<Duplex, Connection>();
   readonly #tunnels = new Set<Tunnel>();
-  #open = 0;
+  readonly #sockets = new Set<Socket>();
 
-  /** @throws Error of the file system or of OpenSSL where the certificate or its key cannot be read. */
+  /** @throws IdempotencyError `config_invalid` where the certificate or its key cannot be read or used. */
   constructor(runtime: Runtime, config: GatewayConfig) {
     this.#runtime = runtime;
     this.#secure = config.tls !== null;
@@ -47,7 +51,9 @@ export class Listener {
       connectionsCheckingInterval: CHECK_MS,
     };
     const server =
-      config.tls === null ? createServer(options) : createTlsServer({ ...options, ...readTls(config.tls), handshakeTimeout: config.timeouts.headersMs });
+      config.tls === null
+        ? createServer(options)
+        : createTlsServer({ ...options, ...readTls(config.tls), handshakeTimeout: config.timeouts.headersMs });
     // Node would leave out what is beyond its own bound without a word, the key perhaps; ours refuses instead.
     server.maxHeadersCount = 0;
     server.timeout = 0;
@@ -63,7 +69,7 @@ export class Listener {
 
   /** Open client connections, tunnels included. */
   get connections(): number {
-    return this.#open;
+    return this.#sockets.size;
   }
 
   /** Takes over what can change while it listens. Where the certificate cannot be read the old one stays. */
@@ -96,13 +102,9 @@ export class Listener {
     for (const tunnel of this.#tunnels) tunnel.end();
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
-      this.#server.closeIdleConnections();
+      // Node's own idea of an idle connection leaves out those that have not sent a request yet.
+      for (const socket of this.#sockets) this.#closeIfIdle(socket);
     });
-  }
-
-  /** Closes what has finished meanwhile but was told nothing of it. */
-  closeIdle(): void {
-    this.#server.closeIdleConnections();
   }
 
   destroy(): void {
@@ -124,9 +126,9 @@ export class Listener {
     // A connection whose upgrade was taken out comes by twice.
     if (this.#connections.has(socket)) return;
     const { running } = this.#connection(socket);
-    this.#open += 1;
+    this.#sockets.add(socket);
     socket.once("close", () => {
-      this.#open -= 1;
+      this.#sockets.delete(socket);
       // Node does not tell the answers that were waiting for one before them.
       for (const response of running) response.emit("close");
     });
@@ -139,14 +141,23 @@ export class Listener {
     const { running } = connection;
     running.add(response);
     connection.last = request;
-    response.once("close", () => running.delete(response));
+    const { socket } = request;
+    response.once("close", () => {
+      running.delete(response);
+      if (this.#runtime.stopping) this.#closeIfIdle(socket);
+    });
     connection.refused = !serve(this.#runtime, request, response, expectsContinue);
+  }
+
+  #closeIfIdle(socket: Socket): void {
+    const connection = this.#connection(socket);
+    if (connection.running.size === 0 && !connection.isTunnel) socket.destroySoon();
   }
 
   #connection(socket: Duplex): Connection {
     const known = this.#connections.get(socket);
     if (known !== undefined) return known;
-    const connection: Connection = { running: new Set(), last: null, refused: false };
+    const connection: Connection = { running: new Set(), last: null, refused: false, isTunnel: false };
     this.#connections.set(socket, connection);
     return connection;
   }
@@ -157,6 +168,7 @@ export class Listener {
       // Its answer would overtake that of the request before it.
       socket.destroy();
     } else if (isWebSocket(request)) {
+      this.#connection(socket).isTunnel = true;
       serveTunnel(this.#runtime, request, responseOn(request, socket), { socket, head, tunnels: this.#tunnels });
     } else {
       socket.unshift(withoutUpgrade(request, head));
@@ -202,5 +214,13 @@ function rawRefusal(code: string): Buffer {
 }
 
 function readTls({ certFile, keyFile }: ListenerTls): { cert: Buffer; key: Buffer; minVersion: "TLSv1.2" } {
-  return { cert: readFileSync(certFile), key: readFileSync(keyFile), minVersion: "TLSv1.2" };
+  try {
+    const credentials = { cert: readFileSync(certFile), key: readFileSync(keyFile), minVersion: "TLSv1.2" } as const;
+    createSecureContext(credentials);
+    return credentials;
+  } catch (error) {
+    const fix = "they must be PEM, and the key that of the certificate";
+    const message = `tls: ${certFile} and ${keyFile} cannot be used: ${fix} (${error instanceof Error ? error.message : error})`;
+    throw new IdempotencyError("config_invalid", message, { cause: error });
+  }
 }

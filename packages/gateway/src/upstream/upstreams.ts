@@ -1,7 +1,10 @@
 // The upstreams of a configuration: one per origin, with a lane for keyed requests and one for all others.
 
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
+import { createSecureContext } from "node:tls";
+import { IdempotencyError } from "onceward";
 import { buildConnector, type Client } from "undici";
 import type { Limits, Timeouts, UpstreamTls } from "../config/config.js";
 import { Lane } from "./lane.js";
@@ -41,15 +44,25 @@ export class Upstreams {
   readonly #credentials: { readonly ca?: string[]; readonly cert?: string; readonly key?: string };
   #closed = false;
 
-  /** @throws Error of the file system where a TLS file cannot be read. */
+  /** @throws IdempotencyError `config_invalid` where a TLS file cannot be read or used. */
   constructor(options: UpstreamOptions) {
     this.#options = options;
     const { caFile, certFile, keyFile } = options.tls;
-    this.#credentials = {
-      ...(caFile === null ? {} : { ca: [readFileSync(caFile, "utf8")] }),
-      ...(certFile === null ? {} : { cert: readFileSync(certFile, "utf8") }),
-      ...(keyFile === null ? {} : { key: readFileSync(keyFile, "utf8") }),
-    };
+    try {
+      this.#credentials = {
+        ...(caFile === null ? {} : { ca: [readFileSync(caFile, "utf8")] }),
+        ...(certFile === null ? {} : { cert: readFileSync(certFile, "utf8") }),
+        ...(keyFile === null ? {} : { key: readFileSync(keyFile, "utf8") }),
+      };
+      createSecureContext(this.#credentials);
+      // OpenSSL leaves out an authority that it cannot read, without a word.
+      for (const ca of this.#credentials.ca ?? []) new X509Certificate(ca);
+    } catch (error) {
+      const files = [caFile, certFile, keyFile].filter((file) => file !== null).join(", ");
+      const fix = "they must be PEM, and the key that of the certificate";
+      const message = `upstreamTls: ${files} cannot be used: ${fix} (${error instanceof Error ? error.message : error})`;
+      throw new IdempotencyError("config_invalid", message, { cause: error });
+    }
   }
 
   /** The upstream of a URL; its path is put before the request's. */
