@@ -4,8 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Store } from "onceward/core";
-import { type SqliteFileOptions, sqliteStore } from "onceward/stores/sqlite";
+import { DatabaseSync } from "@photostructure/sqlite";
+import { sealedStore } from "onceward/stores/sealed";
+import { sqliteStore } from "onceward/stores/sqlite";
 import { fakeClock, type StorePlace } from "onceward/testing";
 
 /** A new directory, and how to remove it. */
@@ -14,24 +15,42 @@ export function temporaryDirectory(): { readonly path: string; readonly remove: 
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** A file for SQLite stores under a clock of the test's own; `wrap` may decorate each store. */
-export function sqlitePlace(
-  options: Partial<SqliteFileOptions> = {},
-  wrap: (store: Store) => Store = (store) => store,
-): StorePlace {
+export interface SqlitePlaceOptions {
+  /** Whether each store works on a database that the test opened. */
+  readonly own?: boolean;
+  /** Seals each store with this key, in hexadecimal. */
+  readonly key?: string;
+}
+
+/** A file for SQLite stores under a clock of the test's own. */
+export function sqlitePlace({ own = false, key }: SqlitePlaceOptions = {}): StorePlace {
   const directory = temporaryDirectory();
   const path = join(directory.path, "onceward.db");
   // The other processes of a race have clocks of their own, which stand where this one stood when they were started.
   const clock = fakeClock(Date.now());
+  const now = () => clock.now();
+  const databases: InstanceType<typeof DatabaseSync>[] = [];
+  const databaseOf = () => {
+    const database = new DatabaseSync(path);
+    databases.push(database);
+    return database;
+  };
   return {
-    create: (change = {}) => wrap(sqliteStore({ ...options, ...change, path, now: () => clock.now() })),
+    create(change = {}) {
+      const store = sqliteStore(own ? { ...change, database: databaseOf(), now } : { ...change, path, now });
+      if (key === undefined) return store;
+      return sealedStore(store, { keys: [{ id: "race", key: Buffer.from(key, "hex") }] });
+    },
     advance: (ms) => clock.advance(ms),
     process: {
       module: fileURLToPath(new URL("./children/sqlite-store.js", import.meta.url)),
       get argument() {
-        return JSON.stringify({ path, now: clock.now() });
+        return JSON.stringify({ path, now: clock.now(), own, key });
       },
     },
-    remove: directory.remove,
+    remove() {
+      for (const database of databases) database.close();
+      directory.remove();
+    },
   };
 }
