@@ -3,9 +3,10 @@
 import { Worker } from "node:worker_threads";
 import { IdempotencyError } from "../../core/errors.js";
 import { errorOf } from "./batch.js";
+import { guardExit } from "./exit-gate.js";
 import type { Lane } from "./gatherer.js";
 import type { Batch, BatchReply } from "./protocol.js";
-import type { FromWorker, ToWorker, WorkerOptions } from "./worker-messages.js";
+import type { FromWorker, ToWorker, WorkerOptions, WorkerStart } from "./worker-messages.js";
 
 /** Shortest time between two tries to start the thread. */
 const RESTART_MS = 250;
@@ -34,7 +35,12 @@ export class WorkerLane implements Lane {
   async close(): Promise<void> {
     const thread = this.#thread;
     if (thread === undefined || thread.dead) return;
-    await thread.ask({ kind: "close" });
+    try {
+      await thread.ask({ kind: "close" });
+    } catch (error) {
+      // A thread that dies instead has closed as well: what it acknowledged is in the log, and all else was rejected.
+      if (!thread.dead) throw error;
+    }
     await thread.end();
   }
 
@@ -69,9 +75,10 @@ class Thread {
   #waiting: { readonly resolve: (message: FromWorker) => void; readonly reject: (error: unknown) => void } | undefined;
 
   constructor(options: WorkerOptions) {
+    const exit = guardExit();
     this.#worker = new Worker(new URL("./worker.js", import.meta.url), {
       name: "onceward sqlite",
-      workerData: options,
+      workerData: { ...options, exitGate: exit.memory } satisfies WorkerStart,
     });
     let cause: unknown;
     this.#worker.on("message", (message: FromWorker) => this.#waiting?.resolve(message));
@@ -80,6 +87,7 @@ class Thread {
     });
     this.#worker.on("exit", () => {
       this.dead = true;
+      exit.forget();
       const reason = cause instanceof Error ? ` (${cause.message})` : "";
       const message = `The SQLite store's thread ended unasked${reason}.`;
       this.#waiting?.reject(new IdempotencyError("store_unavailable", message, { cause }));

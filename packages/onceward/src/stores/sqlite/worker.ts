@@ -5,16 +5,18 @@ import { parentPort, workerData } from "node:worker_threads";
 import { IdempotencyError } from "../../core/errors.js";
 import { BatchRunner, faultOf } from "./batch.js";
 import { loadDriver, type OwnedDatabase } from "./driver.js";
+import { ExitGate } from "./exit-gate.js";
 import { openFile } from "./open-file.js";
 import type { Batch, BatchReply } from "./protocol.js";
-import type { FromWorker, ToWorker, WorkerOptions } from "./worker-messages.js";
+import type { FromWorker, ToWorker, WorkerStart } from "./worker-messages.js";
 
 /** How often the file's identity is looked at, in milliseconds. */
 const MOVED_CHECK_MS = 1_000;
 
 const port = parentPort;
 if (port === null) throw new Error("This file runs as a worker thread.");
-const options = workerData as WorkerOptions;
+const options = workerData as WorkerStart;
+const gate = new ExitGate(options.exitGate);
 const say = (message: FromWorker) => port.postMessage(message);
 
 /** Writes to a file that was deleted or replaced would be acknowledged and lost. */
@@ -34,14 +36,27 @@ function watchFile(path: string): () => void {
   };
 }
 
-async function serve(): Promise<void> {
-  let database: OwnedDatabase;
+async function opened(): Promise<OwnedDatabase | null> {
   try {
-    database = await openFile(await loadDriver(), options);
+    return await inside(async () => openFile(await loadDriver(), options));
   } catch (error) {
     say({ kind: "refused", fault: faultOf(error) });
-    return;
+    return null;
   }
+}
+
+/** Everything that calls SQLite goes through here. */
+async function inside<T>(work: () => Promise<T>): Promise<T> {
+  // Where the process is exiting, this thread stands still until it is over.
+  if (!gate.enter()) return new Promise<never>(() => {});
+  try {
+    return await work();
+  } finally {
+    gate.leave();
+  }
+}
+
+async function serve(database: OwnedDatabase): Promise<void> {
   const runner = new BatchRunner(database, options);
   const assertThere = watchFile(options.path);
   const run = async (batch: Batch): Promise<BatchReply> => {
@@ -53,21 +68,24 @@ async function serve(): Promise<void> {
     }
     return runner.run(batch);
   };
+  const handle = async (message: ToWorker): Promise<void> => {
+    if (message.kind === "batch") {
+      say({ kind: "reply", reply: await inside(() => run(message.batch)) });
+      return;
+    }
+    await inside(async () => database.close());
+    say({ kind: "closed" });
+    port?.close();
+  };
 
-  // Messages wait for each other, since a batch that waits for the write lock lets the next message in.
+  // Messages wait for each other, since a batch that waits for the write lock lets the next message in. An error that
+  // nobody foresaw ends the thread, which the store sees and starts another.
   let last: Promise<void> = Promise.resolve();
   port?.on("message", (message: ToWorker) => {
-    last = last.then(async () => {
-      if (message.kind === "batch") {
-        say({ kind: "reply", reply: await run(message.batch) });
-        return;
-      }
-      database.close();
-      say({ kind: "closed" });
-      port?.close();
-    });
+    last = last.then(() => handle(message));
   });
   say({ kind: "opened" });
 }
 
-await serve();
+const database = await opened();
+if (database !== null) await serve(database);
