@@ -92,6 +92,35 @@ describe("the OrderConfirmed example", () => {
     expect(notifications.filter((one) => one.key === key)).toEqual([{ event: "OrderConfirmed", amount: 100, key }]);
   });
 
+  test('"doesn\'t go through due to a network glitch, simply retry the request using the same idempotency key": it is sent once (§4.5)', async () => {
+    const gone = await startUpstream(notify);
+    await gone.close();
+    const glitch = await startGateway({ ...config(), upstream: gone.url });
+    try {
+      const sendThere = clientOf(glitch.origin, { path: EVENT, headers: LIVE, body: orderConfirmed(100) });
+      const failed = await sendThere({ key: "glitch" });
+      expect([502, 503, 504]).toContain(failed.status);
+      expect(failed.json()).toMatchObject({ code: "upstream_unavailable" });
+      const back = await startUpstream(notify, Number(new URL(gone.url).port));
+      const retried = await sendThere({ key: "glitch" });
+      expect(retried.status).toBe(200);
+      expectReplay(await sendThere({ key: "glitch" }), retried, null);
+      expect(sent("glitch")).toBe(1);
+      await back.close();
+    } finally {
+      await glitch.stop();
+    }
+  });
+
+  test('"an API call gets interrupted in transit, leaving you without a response": "no more than one notification" (§4.9)', async () => {
+    upstream.answer("in-transit", (seen, nth) => {
+      notify(seen, nth);
+      return "hang up";
+    });
+    for (let time = 0; time < 3; time += 1) expectProblem(await send({ key: "in-transit" }), 502, "outcome_unknown");
+    expect(sent("in-transit")).toBe(1);
+  });
+
   test('"sending the same notification twice" is what happens without a key (K7)', async () => {
     const before = notifications.length;
     await send();

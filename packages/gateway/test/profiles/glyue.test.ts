@@ -136,8 +136,7 @@ describe("resending a request", () => {
     upstream.answer("failed", { status: 500, body: "the core is down" });
     const failed = await execute({ key: "failed" });
     const again = await execute({ key: "failed" });
-    expect(again.wire.toString().replace(/^Date.*$/m, "")).toBe(failed.wire.toString().replace(/^Date.*$/m, ""));
-    expect(again.header("Date"), "the original's (§5.2)").toBe(failed.header("Date"));
+    expect(again.wire).toEqual(failed.wire);
     expect(upstream.runs("failed")).toBe(1);
     expect((await execute({ key: "a-new-one" })).status).toBe(200);
     expect(upstream.runs("a-new-one")).toBe(1);

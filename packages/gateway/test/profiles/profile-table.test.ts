@@ -263,6 +263,24 @@ describe.each(ROWS)("profile $profile", (row) => {
     expect(unkeyed.status, "without a key it passes through (K7)").toBe(201);
   });
 
+  test(`§4.9: under ${profile} an upstream that breaks off leaves the outcome unknown, and nothing runs twice`, async () => {
+    const key = `${profile}-broken-off`;
+    upstream.answer(key, "hang up");
+    const first = await send({ key });
+    expect(first.status).toBe(502);
+    expect(codeOf(first)).toBe("outcome_unknown");
+    expect(first.header("Content-Type")).toBe(row.ownAnswers);
+    upstream.answer(key, { status: 201, body: "would be a second time" });
+    for (let time = 0; time < 2; time += 1) {
+      const duplicate = await send({ key });
+      expect(duplicate.status).toBe(502);
+      expect(codeOf(duplicate)).toBe("outcome_unknown");
+    }
+    expect(upstream.runs(key)).toBe(1);
+    const runs = await gateway.runs(key, 3);
+    expect(runs.at(-1)).toMatchObject({ outcome: "unknown", status: 502 });
+  });
+
   test(`§4.7: under ${profile} an operation whose client went away is recorded all the same`, async () => {
     const key = `${profile}-gone`;
     const under = gate();

@@ -7,7 +7,7 @@ import type { Header, Received } from "./client.js";
 const OF_THE_MOMENT: ReadonlySet<string> = new Set(["date", "connection", "keep-alive"]);
 
 /** The fields of an answer but for those named, in order and in their own spelling. */
-export function fieldsOf(answer: Received, without: readonly string[] = []): Header[] {
+function fieldsOf(answer: Received, without: readonly string[] = []): Header[] {
   const left = new Set([...OF_THE_MOMENT, ...without.map((name) => name.toLowerCase())]);
   return answer.headers.filter(([name]) => !left.has(name.toLowerCase()));
 }

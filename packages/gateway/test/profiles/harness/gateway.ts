@@ -113,6 +113,10 @@ async function launch(folder: string, config: Config, clock: HeldClock | null): 
     env: { ...env, ...clock?.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  // Where a suite ends without stopping it, it ends with the suite.
+  const end = (): void => void child.kill("SIGKILL");
+  process.once("exit", end);
+  child.once("exit", () => process.removeListener("exit", end));
   let output = "";
   for (const stream of [child.stdout, child.stderr])
     stream?.setEncoding("utf8").on("data", (text: string) => {
@@ -143,7 +147,12 @@ class RunningGateway implements Gateway {
 
   static async start(folder: string, config: Config, clock: HeldClock | null): Promise<RunningGateway> {
     const gateway = new RunningGateway(folder, config, clock, await launch(folder, config, clock));
-    await gateway.#listening();
+    try {
+      await gateway.#listening();
+    } catch (error) {
+      await gateway.stop();
+      throw error;
+    }
     return gateway;
   }
 

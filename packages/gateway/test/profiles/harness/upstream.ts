@@ -22,20 +22,26 @@ export interface Reply {
   readonly dated?: boolean;
 }
 
-export type Respond = (seen: Seen, nth: number) => Reply | Promise<Reply>;
+/** `hang up`: the connection breaks after the operation took effect and before a byte of its answer. */
+type Said = Reply | "hang up";
+
+export type Respond = (seen: Seen, nth: number) => Said | Promise<Said>;
 
 export interface Upstream {
   readonly url: string;
   readonly seen: readonly Seen[];
   /** How the requests with this key are answered; without it each gets an answer unlike every other. */
-  answer(key: string, respond: Respond | Reply): void;
+  answer(key: string, respond: Respond | Said): void;
   /** How often the operation of this key ran. */
   runs(key: string): number;
   close(): Promise<void>;
 }
 
-/** @param otherwise How requests are answered whose key {@link Upstream.answer} says nothing of. */
-export async function startUpstream(otherwise: Respond = unlikeAnyOther): Promise<Upstream> {
+/**
+ * @param otherwise How requests are answered whose key {@link Upstream.answer} says nothing of.
+ * @param onPort 0: a free one.
+ */
+export async function startUpstream(otherwise: Respond = unlikeAnyOther, onPort = 0): Promise<Upstream> {
   const seen: Seen[] = [];
   const answers = new Map<string, Respond>();
   const server = createServer(async (request, response) => {
@@ -47,12 +53,16 @@ export async function startUpstream(otherwise: Respond = unlikeAnyOther): Promis
     const nth = seen.length;
     const respond = (key === undefined ? undefined : answers.get(key)) ?? otherwise;
     const reply = await respond(one, nth);
+    if (reply === "hang up") {
+      request.socket.destroy();
+      return;
+    }
     const out = (reply.headers ?? []).flat();
     response.sendDate = reply.dated ?? true;
     response.writeHead(reply.status, out);
     response.end(reply.body);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(onPort, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}`,
