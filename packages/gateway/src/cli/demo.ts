@@ -11,7 +11,7 @@ import { type DemoBank, demoConfig, startBank } from "../demo/run.js";
 import { welcome } from "../demo/welcome.js";
 import { createLogger } from "../log.js";
 import { CommandFailure, usage } from "./faults.js";
-import { listenFailure, runUntilStopped, start } from "./listening.js";
+import { catchSignals, listenFailure, start } from "./listening.js";
 import { paint, print } from "./output.js";
 
 interface DemoFlags {
@@ -37,6 +37,7 @@ async function demo(flags: DemoFlags): Promise<void> {
   addressOf("--listen", flags.listen);
   addressOf("--admin", flags.admin);
   const folder = resolve(flags.data);
+  const signals = catchSignals();
   const bank = await openBank(folder, bankAddress);
   try {
     const config = demoConfig(folder, `http://${addressText(bank.address)}`, flags.listen, flags.admin);
@@ -51,7 +52,7 @@ async function demo(flags: DemoFlags): Promise<void> {
       pid: process.pid,
     };
     print(welcome({ ...place, transfers: transfers.length }, paint));
-    await runUntilStopped(gateway, log);
+    await signals.run(gateway, log);
   } finally {
     await bank.close();
   }

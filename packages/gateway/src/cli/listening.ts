@@ -61,30 +61,46 @@ export function listenFailure(
   return new CommandFailure(`${where}: ${code}; ${another}`);
 }
 
+/** One Ctrl-C under `npm start` comes twice: from the terminal, and passed on by npm. */
+const SAME_PRESS_MS = 300;
+
+export interface Signals {
+  /**
+   * Resolves when the gateway has stopped: at a signal, or at once where one came while it was starting. SIGHUP calls
+   * `reload`.
+   */
+  run(gateway: Pick<RunningGateway, "stop">, log: Logger, reload?: () => Promise<void>): Promise<void>;
+}
+
 /**
- * Resolves when the gateway has stopped. The first SIGTERM or SIGINT stops it gracefully, a second one at once; SIGHUP
- * calls `reload`.
+ * From now on the first SIGTERM or SIGINT stops gracefully and a later one at once. To be called before anything
+ * listens, so that there is no moment at which a signal would cut requests off.
  */
-export async function runUntilStopped(
-  gateway: Pick<RunningGateway, "stop">,
-  log: Logger,
-  reload?: () => Promise<void>,
-): Promise<void> {
-  let isStopping = false;
-  await new Promise<void>((resolve, reject) => {
-    const stop = (signal: NodeJS.Signals): void => {
-      if (isStopping) {
-        log.warn({ signal }, "stopped at once; what was running is left to its leases");
-        process.exit(1);
-      }
-      isStopping = true;
-      log.info({ signal }, "stopping; once more stops at once");
-      gateway.stop().then(resolve, reject);
-    };
-    process.on("SIGTERM", stop);
-    process.on("SIGINT", stop);
-    // Without a handler SIGHUP would end the process.
-    if (reload !== undefined) process.on("SIGHUP", () => void reload());
+export function catchSignals(): Signals {
+  let firstAt: number | null = null;
+  let onFirst: (() => void) | null = null;
+  const first = new Promise<void>((resolve) => {
+    onFirst = resolve;
   });
-  log.info("stopped");
+  const receive = (): void => {
+    if (firstAt === null) {
+      firstAt = performance.now();
+      onFirst?.();
+    } else if (performance.now() - firstAt >= SAME_PRESS_MS) {
+      // What was running is left to its leases.
+      process.exit(1);
+    }
+  };
+  process.on("SIGTERM", receive);
+  process.on("SIGINT", receive);
+  return {
+    async run(gateway, log, reload) {
+      // Without a handler SIGHUP would end the process.
+      if (reload !== undefined) process.on("SIGHUP", () => void reload());
+      await first;
+      log.info("stopping; one more signal stops at once");
+      await gateway.stop();
+      log.info("stopped");
+    },
+  };
 }

@@ -54,7 +54,7 @@ export function recordTable(records: readonly StoredRecord[], now: number, withI
   );
 }
 
-export function stateCell(record: StoredRecord, now: number): Cell {
+function stateCell(record: StoredRecord, now: number): Cell {
   if (record.state === "done") return { text: "done", style: "green" };
   if (record.state === "unknown") return { text: "unknown", style: "red" };
   return isLapsed(record, now) ? { text: "lapsed", style: "red" } : { text: "running", style: "yellow" };

@@ -5,7 +5,7 @@ import { isIdempotencyError } from "onceward";
 import type { GatewayConfig } from "../config/config.js";
 import { findConfigFile, loadConfig } from "../config/load.js";
 import { createLogger } from "../log.js";
-import { runUntilStopped, start } from "./listening.js";
+import { catchSignals, start } from "./listening.js";
 import { addServeFlags, type ServeFlags } from "./settings.js";
 import { warningsOf } from "./warnings.js";
 
@@ -28,6 +28,7 @@ async function serve({ config: named, ...flags }: ServeFlags): Promise<void> {
   const config = load();
   const log = createLogger(config.log);
   for (const warning of warningsOf(config)) log.warn(warning);
+  const signals = catchSignals();
   const gateway = await start(config, { log });
   const reload = async (): Promise<void> => {
     try {
@@ -38,5 +39,5 @@ async function serve({ config: named, ...flags }: ServeFlags): Promise<void> {
       log.error("the configuration was not reloaded; the one before stays");
     }
   };
-  await runUntilStopped(gateway, log, reload);
+  await signals.run(gateway, log, reload);
 }

@@ -19,7 +19,7 @@ export interface StoreFlags extends FileFlag {
 
 export interface ServeFlags extends FileFlag, ConfigFlags {}
 
-export function addFileFlag(command: Command): Command {
+function addFileFlag(command: Command): Command {
   return command.option("-c, --config <file>", "configuration (default: onceward.yaml here, if there is one)");
 }
 

@@ -14,7 +14,7 @@ export function isLoopback(host: string): boolean {
 }
 
 /** Whether it stands for every interface. */
-export function isWildcard(host: string): boolean {
+function isWildcard(host: string): boolean {
   return host === "0.0.0.0" || /^[0:]+$/.test(host);
 }
 

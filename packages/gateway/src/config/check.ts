@@ -63,7 +63,7 @@ function zodFaults(tree: ConfigTree, issue: z.core.$ZodIssue): Fault[] {
   }
   if (issue.code === "custom" && issue.params?.["whole"] === true && tree.get(path) !== undefined) {
     const space = issue.message.startsWith(":") ? "" : " ";
-    return [fault(tree, path, pathText(path) + space + issue.message)];
+    return [fault(tree, path, pathText(path) + space + tree.hide(path, issue.message))];
   }
   return [mustBe(tree, path, issue.message)];
 }

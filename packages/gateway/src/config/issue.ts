@@ -35,7 +35,7 @@ export function pathId(path: Path): string {
 }
 
 /** One line: `onceward.yaml:12:5  routes[1].lease is "3x", but it must be …`. */
-export function issueText(issue: ConfigIssue): string {
+function issueText(issue: ConfigIssue): string {
   const { source, line, column } = issue.place;
   return `${line === null ? source : `${source}:${line}:${column ?? 1}`}  ${issue.message}`;
 }

@@ -10,7 +10,7 @@ import { parseStoreUrl } from "./store-url.js";
 type JsonSchema = Readonly<Record<string, unknown>>;
 
 /** Says what is wrong with a value in words of its own, where "it must be …" would be too little. */
-export class Refusal {
+class Refusal {
   readonly message: string;
 
   /** @param message Follows the setting's name, such as `has 20 bytes, but it must have 32`. */

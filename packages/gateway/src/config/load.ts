@@ -38,7 +38,7 @@ export type StoreConfig = Pick<
 >;
 
 /** The files that are looked for where none is named. */
-export const FILE_NAMES: readonly string[] = ["onceward.yaml", "onceward.yml", "onceward.json"];
+const FILE_NAMES: readonly string[] = ["onceward.yaml", "onceward.yml", "onceward.json"];
 
 /**
  * The file to load: the one named, else `ONCEWARD_CONFIG`, else the one of {@link FILE_NAMES} in `cwd`, else none.

@@ -112,6 +112,14 @@ export class ConfigTree {
     return text.length > 60 ? `${text.slice(0, 59)}…` : text;
   }
 
+  /** A message that may quote the value, with what came from the environment as it is written in the file. */
+  hide(path: Path, message: string): string {
+    const written = this.#overrides.has(pathId(path)) ? undefined : this.#document.writtenAs(path);
+    const value = this.get(path);
+    if (written === undefined || typeof value !== "string" || value === "") return message;
+    return [showStoreUrl(value), value].reduce((text, part) => text.replaceAll(part, () => written), message);
+  }
+
   #masked(path: Path): unknown {
     const value = this.get(path);
     if (path.some((part) => SECRETS.has(part)) && value !== null) return "***";

@@ -18,7 +18,7 @@ export interface Place {
 type Paint = (style: "bold" | "dim", text: string) => string;
 
 /** The same key on every start, so that a retry pasted from an earlier run still is one. */
-export const DEMO_KEY = "rent-july";
+const DEMO_KEY = "rent-july";
 
 /** Each command is one line: it may be wrapped by the terminal, and can be pasted all the same. */
 export function welcome(place: Place, paint: Paint): string {
@@ -59,7 +59,8 @@ export function welcome(place: Place, paint: Paint): string {
     "",
     paint("bold", balance),
     "",
-    `With another amount the key is refused (422). Now kill -9 ${place.pid}, start again and paste 2: the same answer, still one transfer.`,
+    "With another amount the key is refused (422).",
+    `Now kill -9 ${place.pid}, start again and paste 2: the same answer, and still one transfer.`,
     "",
   ].join("\n");
 }

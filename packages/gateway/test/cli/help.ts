@@ -17,6 +17,8 @@ export interface Finished {
 
 interface Where {
   readonly cwd: string;
+  /** Runs it as another user; only root may. */
+  readonly uid?: number;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -36,13 +38,19 @@ function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.Proce
 }
 
 /** Runs a command to its end. */
-export function onceward(args: readonly string[], { cwd, env }: Where): Promise<Finished> {
-  return run(process.execPath, [LAUNCHER, ...args], { cwd, ...(env === undefined ? {} : { env }) });
+export function onceward(args: readonly string[], where: Where): Promise<Finished> {
+  return run(process.execPath, [LAUNCHER, ...args], where);
 }
 
-export function run(file: string, args: readonly string[], { cwd, env }: Where): Promise<Finished> {
+export function run(file: string, args: readonly string[], { cwd, env, uid }: Where): Promise<Finished> {
+  const options = {
+    cwd,
+    env: environment(env),
+    encoding: "utf8",
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+  } as const;
   return new Promise((resolve) => {
-    execFile(file, args, { cwd, env: environment(env), encoding: "utf8" }, (error, stdout, stderr) => {
+    execFile(file, args, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
       resolve({ code, stdout, stderr });
     });

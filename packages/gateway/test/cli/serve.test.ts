@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -58,10 +58,21 @@ test("14.5 a second signal stops at once what the first one waits for", async ()
   const hanging = fetch(`${url}/slow`).catch(() => "cut off");
   await new Promise((resolve) => setTimeout(resolve, 200));
   serve.child.kill("SIGINT");
-  await serve.says(/stopping; once more stops at once/);
-  serve.child.kill("SIGINT");
-  expect(await serve.ended).toEqual({ code: 1, signal: null });
+  await serve.says(/stopping; one more signal stops at once/);
+  // Not right away: two signals in one moment are one Ctrl-C that came twice.
+  const pressing = setInterval(() => serve.child.kill("SIGINT"), 400);
+  const ended = await serve.ended;
+  clearInterval(pressing);
+  expect(ended).toEqual({ code: 1, signal: null });
   expect(await hanging).toBe("cut off");
+});
+
+test("14.5 one Ctrl-C that comes twice, as under npm start, is still graceful", async () => {
+  const serve = start(["serve", "-u", await upstream(), "--store", "memory:", ...FREE], { cwd: folder() });
+  await ready(serve);
+  serve.child.kill("SIGINT");
+  serve.child.kill("SIGINT");
+  expect(await serve.ended).toEqual({ code: 0, signal: null });
 });
 
 test("14.5 SIGHUP reads the file again; a bad one is reported and the old configuration stays", async () => {
@@ -218,4 +229,24 @@ test.each([
   });
   expect(result.code).toBe(1);
   expect(result.stderr.trimEnd().split("\n")).toEqual([expect.stringContaining(reason)]);
+});
+
+test("a folder and a file that this user may not write are one clear line", async () => {
+  const cwd = folder();
+  await database(join(cwd, "mine.db"));
+  chmodSync(join(cwd, "mine.db"), 0o444);
+  chmodSync(cwd, 0o555);
+  // Root may write everywhere, so it tries as nobody.
+  const uid = process.getuid?.() === 0 ? { uid: 65_534 } : {};
+  for (const file of ["new.db", "mine.db"]) {
+    const result = await onceward(["serve", "-u", "http://127.0.0.1:9", "--store", `sqlite:${file}`, ...FREE], {
+      cwd,
+      ...uid,
+    });
+    expect(result.code).toBe(1);
+    expect(result.stderr.trimEnd().split("\n")).toEqual([expect.stringContaining("cannot be read and written")]);
+    expect(result.stderr).toContain(cwd);
+  }
+  chmodSync(cwd, 0o755);
+  expect(readdirSync(cwd)).toEqual(["mine.db"]);
 });
