@@ -29,12 +29,14 @@ export function readDocument(text: string, name: string, env: Environment): Conf
     const { line, col } = lines.linePos(offset);
     return { source: name, line, column: col };
   };
-  const issues: ConfigIssue[] = [...parsed.errors, ...parsed.warnings].map((fault) => ({
+  const syntax: ConfigIssue[] = [...parsed.errors, ...parsed.warnings].map((fault) => ({
     place: placeAt(fault.pos[0]),
     message: source.startsWith(`$\{`, fault.pos[0] - 1)
       ? `a \${VARIABLE} within { } or [ ] needs quotes around it`
       : syntaxMessage(fault.code, fault.message),
   }));
+  // What a line is wrong in first; the rest of it follows from that.
+  const issues = syntax.filter((issue, at) => syntax.findIndex(({ place }) => place.line === issue.place.line) === at);
   if (isJson && issues.length === 0) issues.push(...jsonFault(text, name));
   const reader = new TreeReader(parsed.getIn([], true) as Node | null, placeAt, env, issues);
   const value = issues.length > 0 ? {} : (reader.read() ?? {});
@@ -56,6 +58,7 @@ export function emptyDocument(): ConfigDocument {
 function syntaxMessage(code: string, message: string): string {
   if (code === "DUPLICATE_KEY") return "this key stands here a second time; remove one of the two";
   if (code === "TAB_AS_INDENT") return "a tab indents this line; YAML allows spaces only";
+  if (message.startsWith("Nested mappings")) return "a value that holds a colon and a space needs quotes around it";
   if (code === "MULTIPLE_DOCS") return "a second document starts here; a configuration is one";
   return message.endsWith(".") ? message.slice(0, -1) : message;
 }

@@ -23,6 +23,11 @@ test.each([
     "onceward.yaml:2:17  this is no string, number, true, false, list or map; remove its tag",
   ],
   [
+    "a value with a colon",
+    `${UPSTREAM}namespace: a: b\n`,
+    "onceward.yaml:2:12  a value that holds a colon and a space needs quotes around it",
+  ],
+  [
     "a second document",
     `${UPSTREAM}---\nlisten: 127.0.0.1:1\n`,
     "onceward.yaml:2:1  a second document starts here; a configuration is one",
