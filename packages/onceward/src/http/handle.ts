@@ -6,8 +6,7 @@ import { type BeginRequest, type Begun, Engine, type Verdict } from "../core/eng
 import { isIdempotencyError } from "../core/errors.js";
 import type { EngineEvent } from "../core/events.js";
 import type { Policy } from "../core/policy.js";
-import type { StoredRecord } from "../core/record.js";
-import type { Store } from "../core/store.js";
+import type { RecordId, RecordLabels, StoredRecord } from "../core/record.js";
 import { type CompiledPolicy, coversMethod, PolicyCompiler } from "./compiled-policy.js";
 import { checkExpiration } from "./expiration.js";
 import { readIdempotencyKey } from "./idempotency-key.js";
@@ -24,6 +23,8 @@ import { hashedKey, recordId } from "./scope.js";
 
 const PASS: Begin = { kind: "pass", headers: [], observation: null };
 const IGNORED: Begin = { kind: "pass", headers: [["Idempotency-Status", "ignored"]], observation: null };
+/** What writing the history is given at least, where answers took all the time there was. */
+const LEAST_FLUSH_MS = 500;
 const OBSERVE_NAMESPACE = "\0observe\0";
 
 type Account = Extract<AccountReading, { kind: "account" }>;
@@ -44,7 +45,6 @@ export function createLayer(options: LayerOptions): Layer {
 
 class HttpLayer implements Layer {
   readonly #options: LayerOptions;
-  readonly #store: Store;
   readonly #clock: Clock;
   readonly #engine: Engine;
   readonly #policies: PolicyCompiler;
@@ -54,7 +54,6 @@ class HttpLayer implements Layer {
   constructor(options: LayerOptions) {
     const { store, newKeysPerSecond, storeTimeoutMs, maxWaitersPerKey, maxWaiters } = options;
     this.#options = options;
-    this.#store = store;
     this.#clock = options.clock ?? systemClock;
     this.#policies = new PolicyCompiler(options.ask);
     this.#runs = new RunLog(options.history === false ? null : (store.history ?? null), this.#clock);
@@ -94,7 +93,7 @@ class HttpLayer implements Layer {
       }
       run.account = account.label ?? account.account;
       const keyed: Keyed = { request, compiled, key: reading.key, account, run };
-      if (policy.mode === "observe") return await this.#observe(keyed);
+      if (policy.mode === "observe") return this.#observe(keyed);
       return await this.#enforce(keyed);
     } catch (error) {
       return this.#failed(policy, run, error);
@@ -103,7 +102,7 @@ class HttpLayer implements Layer {
 
   async keyState(query: KeyQuery): Promise<KeyState> {
     for (const account of [query.account, ...(query.previous ?? [])]) {
-      const found = await this.#store.find(recordId({ ...query, account }));
+      const found = await this.#engine.find(recordId({ ...query, account }), "");
       if (found === null) continue;
       const { state, createdAt: since, expiresAt, endedAt, status } = found.record;
       if (state === "running") return { state, since };
@@ -114,27 +113,28 @@ class HttpLayer implements Layer {
   }
 
   async drain(timeoutMs: number): Promise<void> {
+    const untilMs = this.#clock.monotonic() + timeoutMs;
     await this.#engine.drain(timeoutMs);
-    await this.#runs.flush();
+    // The history may not hold what the records rest on up for longer.
+    const leftMs = Math.max(LEAST_FLUSH_MS, untilMs - this.#clock.monotonic());
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.after(leftMs, resolve);
+      void this.#runs.flush().then(cancel).then(resolve);
+    });
   }
 
   async #enforce(keyed: Keyed): Promise<Begin> {
     const { request, compiled, key, account, run } = keyed;
     const { policy } = request;
-    const fingerprint = await readFingerprint(request);
-    const admission = this.#admit(keyed);
-    const begun = await this.#engine.begin({
-      ...(await this.#describe(keyed, request.namespace)),
+    const fingerprint = await readFingerprint(request, () => run.flag("CLIENT_GONE"));
+    const { begun, refusal } = await this.#beginEngine(keyed, request.namespace, {
       fingerprint,
       waitMs: policy.waitMs,
       rules: compiled.rules,
-      refusal: admission.refusal?.code ?? null,
-      retention: admission.retention,
       ask: compiled.recover === null ? null : (record) => this.#ask(keyed, record),
     });
     switch (begun.kind) {
       case "owned": {
-        if (!begun.claim.tookOver) this.#throttle?.spend(account.account);
         const refuse = (own: Problem): HttpResponse => this.#problem(policy, own);
         return {
           kind: "run",
@@ -147,7 +147,35 @@ class HttpLayer implements Layer {
         run.duplicate();
         return this.#refuse(policy, run, problem("outcome_unknown", { status: begun.status }), begun.record.runId);
       case "refused":
-        return this.#refused(keyed, begun, admission.refusal);
+        return this.#refused(keyed, begun, refusal);
+    }
+  }
+
+  /** Begins, and says what kept the request from making a record, where something did. */
+  async #beginEngine(
+    keyed: Keyed,
+    namespace: string,
+    how: Pick<BeginRequest, "fingerprint" | "waitMs" | "rules" | "ask">,
+  ): Promise<{ readonly begun: Begun; readonly refusal: Problem | null }> {
+    const { account, run, request } = keyed;
+    const id = await this.#findId(keyed, namespace);
+    run.recordId = id;
+    const { refusal, retention } = this.#admit(keyed);
+    let made = false;
+    try {
+      const begun = await this.#engine.begin({
+        id,
+        labels: this.#labels(keyed),
+        arrivedAtMonotonicMs: run.startedMs,
+        leaseMs: request.policy.leaseMs,
+        retention,
+        refusal: refusal?.code ?? null,
+        ...how,
+      });
+      made = begun.kind === "owned" && !begun.claim.tookOver;
+      return { begun, refusal };
+    } finally {
+      if (!made && refusal === null) this.#throttle?.giveBack(account.account);
     }
   }
 
@@ -165,50 +193,43 @@ class HttpLayer implements Layer {
       if (!checked.ok) return { refusal: problem("expiration_invalid", { detail: checked.reason }), retention };
       retention = { untilMs: checked.untilMs };
     }
-    const refusal = this.#throttle?.allows(account.account) === false ? problem("too_many_keys") : null;
+    const refusal = this.#throttle?.take(account.account) === false ? problem("too_many_keys") : null;
     return { refusal, retention };
   }
 
-  async #describe(
-    keyed: Keyed,
-    namespace: string,
-  ): Promise<Pick<BeginRequest, "id" | "labels" | "arrivedAtMonotonicMs" | "leaseMs">> {
-    const { request, key, account, run } = keyed;
+  /** The record's id. Rejects where the store cannot say under which name of the account the key was used. */
+  async #findId({ request, key, account, run }: Keyed, namespace: string): Promise<RecordId> {
     const { policy, environment, method, path } = request;
     const operation = policy.scope === "account+operation" ? `${method} ${path}` : null;
-    const idOf = (name: string): string => recordId({ namespace, environment, account: name, operation, key });
-    let id = idOf(account.account);
+    const idOf = (name: string): RecordId => recordId({ namespace, environment, account: name, operation, key });
     // Made under an account key that was replaced since: rare, and only for one retention after the change (SPEC S1).
     for (const name of account.previous ?? []) {
       const previous = idOf(name);
-      const found = await this.#store.find(previous).catch(() => null);
-      if (found !== null) id = previous;
+      if ((await this.#engine.find(previous, run.id)) !== null) return previous;
     }
-    run.recordId = id;
-    const labels = {
-      account: run.account,
-      key: this.#shownKey(key),
-      operation: `${method} ${this.#shownPath(path)}`,
-      runId: run.id,
-    };
-    return { id, labels, arrivedAtMonotonicMs: run.startedMs, leaseMs: policy.leaseMs };
+    return idOf(account.account);
   }
 
-  async #observe(keyed: Keyed): Promise<Begin> {
+  #labels({ request, key, run }: Keyed): RecordLabels {
+    return {
+      account: run.account,
+      key: this.#shownKey(key),
+      operation: `${request.method} ${this.#shownPath(request.path)}`,
+      runId: run.id,
+    };
+  }
+
+  /** Nothing of it waits for the store: the request goes its way at once. */
+  #observe(keyed: Keyed): Begin {
     const { request, compiled, run } = keyed;
-    const { refusal, retention } = this.#admit(keyed);
+    const rules = { ...compiled.rules, waits: false, onInterrupted: "hold" } as const;
     const observer = new Observer({
-      engine: this.#engine,
       policy: request.policy,
       run,
       digest: startDigest(request),
-      request: {
-        ...(await this.#describe(keyed, OBSERVE_NAMESPACE + request.namespace)),
-        waitMs: 0,
-        rules: { ...compiled.rules, waits: false, onInterrupted: "hold" },
-        refusal: refusal?.code ?? null,
-        retention,
-        ask: null,
+      begin: async (fingerprint) => {
+        const namespace = OBSERVE_NAMESPACE + request.namespace;
+        return (await this.#beginEngine(keyed, namespace, { fingerprint, waitMs: 0, rules, ask: null })).begun;
       },
     });
     return { kind: "pass", headers: [], observation: observer };
@@ -216,8 +237,8 @@ class HttpLayer implements Layer {
 
   async #replay({ request, run }: Keyed, record: StoredRecord): Promise<Begin> {
     const { policy } = request;
-    const recorded = decodeResponse(record.status ?? 0, record.payload ?? new Uint8Array(0));
     run.duplicate();
+    const recorded = decodeResponse(record.status ?? 0, record.payload ?? new Uint8Array(0));
     const forbidden = (await request.authorizeReplay?.()) ?? null;
     if (forbidden !== null) {
       run.end({ outcome: "refused", status: forbidden.status, replayOf: record.runId });
@@ -238,10 +259,8 @@ class HttpLayer implements Layer {
     const { request, run } = keyed;
     const { policy } = request;
     const { code, record } = refused;
-    if (code === "store_unavailable" && policy.onStoreError === "bypass") {
-      run.end({ outcome: "bypassed", status: null, code });
-      return PASS;
-    }
+    // Out of reach at the claim: who knows of a record has no need to guess (SPEC §4.11).
+    if (code === "store_unavailable" && record === null) return this.#outOfReach(policy, run);
     // Another request under a used key is no duplicate of it.
     if (record !== null && code !== "key_reused") run.duplicate();
     if (refusal?.code === code) return this.#refuse(policy, run, refusal, record?.runId);
@@ -253,12 +272,16 @@ class HttpLayer implements Layer {
     if (compiled.recover === null) return { outcome: "unknown" };
     const { operation, createdAt } = record;
     const verdict = await compiled.recover({ account: account.account, key, operation, createdAt });
-    if (verdict.outcome !== "done") return verdict;
+    if (verdict.outcome === "never-happened" || verdict.outcome === "unknown") return verdict;
+    // It comes from a function of the user, whom no compiler may have checked.
+    if (verdict.outcome !== "done" || !(verdict.response.body instanceof Uint8Array))
+      throw new TypeError("a verdict is done with a response whose body is bytes, never-happened, or unknown");
     return { outcome: "done", answer: recordedAnswer(verdict.response, request.policy) };
   }
 
   /** A request that broke off, or that the layer itself refuses while reading it. */
   #failed(policy: Policy, run: RunDraft, error: unknown): Begin {
+    if (isIdempotencyError(error, "store_unavailable")) return this.#outOfReach(policy, run);
     if (isIdempotencyError(error) && isRequestErrorCode(error.code)) {
       return this.#refuse(policy, run, problem(error.code, { detail: error.message }));
     }
@@ -266,9 +289,20 @@ class HttpLayer implements Layer {
       const detail = "The recorded answer cannot be read. The operation is not run again.";
       return this.#refuse(policy, run, problem("outcome_unknown", { detail }));
     }
-    run.flag("CLIENT_GONE");
+    if (policy.mode === "observe") {
+      // Whoever only watches breaks nothing.
+      run.end({ outcome: "observed", status: null, code: "failed" });
+      return PASS;
+    }
     run.end({ outcome: "not_started", status: null });
     throw error;
+  }
+
+  #outOfReach(policy: Policy, run: RunDraft): Begin {
+    const code = "store_unavailable";
+    if (policy.mode === "observe" || policy.onStoreError === "reject") return this.#refuse(policy, run, problem(code));
+    run.end({ outcome: "bypassed", status: null, code });
+    return PASS;
   }
 
   #refuse(policy: Policy, run: RunDraft, own: Problem, replayOf?: string): Begin {

@@ -13,27 +13,33 @@ const MAX_ACCOUNTS = 10_000;
 export class KeyThrottle {
   readonly #clock: Clock;
   readonly #perSecond: number;
+  readonly #capacity: number;
   readonly #buckets = new Map<string, Bucket>();
 
   /** Allows `perSecond` new keys, and as many at once. */
   constructor(clock: Clock, perSecond: number) {
     this.#clock = clock;
     this.#perSecond = perSecond;
+    this.#capacity = Math.max(1, perSecond);
   }
 
-  /** Whether the account may make another record now. */
-  allows(account: string): boolean {
-    return this.#bucket(account).tokens >= 1;
+  /** Whether the account may make another record now. If so it counts as made, until it is given back. */
+  take(account: string): boolean {
+    const bucket = this.#bucket(account);
+    if (bucket.tokens < 1) return false;
+    bucket.tokens -= 1;
+    return true;
   }
 
-  /** The account made a record. */
-  spend(account: string): void {
-    this.#bucket(account).tokens -= 1;
+  /** The account did not make the record after all: the key was there already, or the store was out of reach. */
+  giveBack(account: string): void {
+    const bucket = this.#bucket(account);
+    bucket.tokens = Math.min(this.#capacity, bucket.tokens + 1);
   }
 
   #bucket(account: string): Bucket {
     const nowMs = this.#clock.monotonic();
-    const capacity = Math.max(1, this.#perSecond);
+    const capacity = this.#capacity;
     const known = this.#buckets.get(account);
     const tokens = known === undefined ? capacity : known.tokens + ((nowMs - known.atMs) / 1_000) * this.#perSecond;
     const bucket = { tokens: Math.min(capacity, tokens), atMs: nowMs };

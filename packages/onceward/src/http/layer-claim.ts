@@ -33,9 +33,15 @@ export function readOutcome(head: ResponseHead, policy: Policy): "final" | "not-
   return busy ? "not-started" : "final";
 }
 
-/** An answer as it is recorded: without what is not kept of it (SPEC §5.2), and without a body that is null (§5.4). */
+/**
+ * An answer as it is recorded: without what is not kept of it (SPEC §5.2), and without a body that is null (§5.4).
+ *
+ * @throws TypeError where it holds what no HTTP response can carry.
+ */
 export function recordedAnswer(head: ResponseHead & { readonly body: Uint8Array | null }, policy: Policy): Answer {
   const { status } = head;
+  if (!Number.isInteger(status) || status < 200 || status > 999)
+    throw new TypeError(`${status} is no status of an answer.`);
   const body = head.body !== null && head.body.length <= policy.maxBodyBytes ? head.body : null;
   return {
     status,
@@ -119,7 +125,15 @@ export class LayerClaim implements HttpClaim {
   /** Records an answer; answers what the client gets instead of it, or null where it may have it. */
   async #record(answer: ResponseHead & { readonly body: Uint8Array | null }): Promise<HttpResponse | null> {
     const { status } = answer;
-    const recording = await this.#claim.complete(recordedAnswer(answer, this.#policy));
+    let recorded: Answer;
+    try {
+      recorded = recordedAnswer(answer, this.#policy);
+    } catch (error) {
+      // The operation ran, and its answer is none: left as it is, the key would go on running for ever (SPEC P5).
+      const reason = error instanceof Error ? error.message : "it is malformed.";
+      return this.unknown(500, `The operation ran, and its answer cannot be recorded: ${reason}`);
+    }
+    const recording = await this.#claim.complete(recorded);
     switch (recording) {
       case "recorded":
       case "deferred": {

@@ -1,6 +1,7 @@
 // The fingerprint of a request whose body is read to the end, by the policy's rule (SPEC §5.5, §5.6).
 
 import { createHash } from "node:crypto";
+import { isIdempotencyError } from "../core/errors.js";
 import type { FingerprintFunction } from "../core/policy.js";
 import { type FingerprintDigest, type FingerprintRequest, fingerprintParsed, startFingerprint } from "./fingerprint.js";
 import type { LayerRequest } from "./layer.js";
@@ -13,10 +14,19 @@ export function startDigest(request: LayerRequest): FingerprintDigest | null {
   return startFingerprint(fingerprint, described(request));
 }
 
-/** Reads the body whole and answers the request's fingerprint. Rejects with what reading it rejects with. */
-export async function readFingerprint(request: LayerRequest): Promise<string | null> {
+/**
+ * Reads the body whole and answers the request's fingerprint. Rejects with what reading it rejects with, having told
+ * `brokenOff` where that is not a refusal.
+ */
+export async function readFingerprint(request: LayerRequest, brokenOff: () => void): Promise<string | null> {
   const digest = startDigest(request);
-  const left = await request.body(digest === null ? () => {} : (chunk) => digest.update(chunk));
+  let left: { readonly parsed: unknown } | undefined;
+  try {
+    left = await request.body(digest === null ? () => {} : (chunk) => digest.update(chunk));
+  } catch (error) {
+    if (!isIdempotencyError(error)) brokenOff();
+    throw error;
+  }
   const { fingerprint } = request.policy;
   if (left === undefined || digest === null || typeof fingerprint === "function") return digest?.digest() ?? null;
   return fingerprintParsed(described(request), left.parsed, typeof fingerprint === "string" ? undefined : fingerprint);

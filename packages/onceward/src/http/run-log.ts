@@ -27,6 +27,8 @@ const MAX_BATCH = 1_000;
 /** Runs that may wait to be written; beyond it the oldest are dropped, since the promise does not rest on them. */
 const MAX_QUEUED = 20_000;
 
+const RECORDING_ENDS: ReadonlySet<EngineEvent["type"]> = new Set(["recorded", "recording-abandoned", "claim-lost"]);
+
 /** One run while it goes on; each change is written with the next batch. */
 export class RunDraft {
   readonly id: string;
@@ -87,9 +89,17 @@ export class RunDraft {
     else if (event.type === "waiting") this.flag("WAITED");
     else if (event.type === "claim-lost") this.flag("CLAIM_LOST");
     else if (event.type === "recording-deferred") this.#deferred = true;
-    else if (event.type === "recorded" && event.late) this.flag("RECORDED_LATE");
-    // What was put off has happened.
-    if (this.#deferred && (event.type === "recorded" || event.type === "claim-lost")) this.#log.close(this);
+    else if (event.type === "recorded" && event.late) this.#recordedLate();
+    else if (event.type === "recording-abandoned" && this.#end !== null)
+      this.#end = { ...this.#end, outcome: "unknown" };
+    // What was put off has happened, or never will.
+    if (this.#deferred && RECORDING_ENDS.has(event.type)) this.#log.close(this);
+  }
+
+  #recordedLate(): void {
+    this.flag("RECORDED_LATE");
+    // Its client was told that nobody knows; by now everybody can.
+    if (this.#end?.outcome === "unknown") this.#end = { ...this.#end, outcome: "recorded" };
   }
 
   snapshot(): Run {
@@ -121,6 +131,8 @@ export class RunLog {
   readonly #changed = new Set<RunDraft>();
   /** Runs that something may still happen to, by id. */
   readonly #open = new Map<string, RunDraft>();
+  /** What became of runs that ended otherwise than they were written, by id. */
+  readonly #amended = new Map<string, { readonly outcome: RunOutcome; readonly status: number }>();
   #scheduled = false;
   #writing: Promise<void> = Promise.resolve();
   #dropped = 0;
@@ -155,18 +167,25 @@ export class RunLog {
 
   /** A run turned out otherwise than it was written: the one whose owner died, or whose outcome was found out. */
   #amend(runId: string, outcome: RunOutcome, status: number): void {
-    // After what is under way, so that it is not overwritten by an older view of the run.
-    this.#writing = this.#writing.then(() => this.#history?.amendRun(runId, { outcome, status })).catch(() => {});
+    if (this.#history === null) return;
+    this.#amended.set(runId, { outcome, status });
+    if (this.#amended.size > MAX_QUEUED) this.#dropOldest(this.#amended);
+    this.#schedule();
   }
 
   changed(draft: RunDraft): void {
     if (this.#history === null) return;
     this.#changed.add(draft);
-    if (this.#changed.size > MAX_QUEUED) {
-      const [oldest] = this.#changed;
-      if (oldest !== undefined) this.#changed.delete(oldest);
-      this.#dropped++;
-    }
+    if (this.#changed.size > MAX_QUEUED) this.#dropOldest(this.#changed);
+    this.#schedule();
+  }
+
+  #dropOldest(queue: { keys(): Iterator<unknown>; delete(key: never): boolean }): void {
+    queue.delete(queue.keys().next().value as never);
+    this.#dropped++;
+  }
+
+  #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.clock.after(FLUSH_MS, () => {
@@ -191,6 +210,16 @@ export class RunLog {
       } catch {
         // They go with the next batch; the queue's bound is what limits an outage.
         for (const draft of drafts) this.changed(draft);
+        return;
+      }
+    }
+    // After all older views of the runs, which would overwrite it.
+    for (const [runId, change] of history === null ? [] : this.#amended) {
+      this.#amended.delete(runId);
+      try {
+        await history?.amendRun(runId, change);
+      } catch {
+        this.#amend(runId, change.outcome, change.status);
         return;
       }
     }
