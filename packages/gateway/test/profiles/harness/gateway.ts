@@ -76,8 +76,15 @@ export async function refusedStart(config: Config): Promise<{ readonly code: num
   const folder = await temporaryFolder();
   try {
     const { child, output } = await launch(folder, config, null);
-    const code = await exitOf(child);
-    return { code, output: output() };
+    const ended = exitOf(child);
+    await eventually(
+      () => child.exitCode !== null || addressesIn(output()) !== null,
+      () => `the gateway to refuse:\n${output()}`,
+      START_MS,
+    );
+    // One that listens instead has not refused, and has no exit code.
+    child.kill("SIGKILL");
+    return { code: await ended, output: output() };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
