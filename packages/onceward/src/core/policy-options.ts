@@ -70,7 +70,8 @@ const statuses = {
   values: "a list of HTTP statuses from 200 to 599",
   schema: { type: "array", items: { type: "integer", minimum: 200, maximum: 599 } },
   read(value: unknown): ReadonlySet<number> | undefined {
-    const fits = Array.isArray(value) && value.every((status) => Number.isInteger(status) && status >= 200 && status <= 599);
+    const fits =
+      Array.isArray(value) && value.every((status) => Number.isInteger(status) && status >= 200 && status <= 599);
     return fits ? new Set<number>(value) : undefined;
   },
 };
@@ -85,7 +86,9 @@ const list = (values: string, fits: (item: string) => boolean, schema: ValueSche
 });
 
 const methodNames = list("", (name) => TOKEN.test(name) && !isNeverKeyed(name.toUpperCase()), { type: "string" });
-const mediaTypes = list("a list of media types such as text/event-stream", (type) => MEDIA_TYPE.test(type), { type: "string" });
+const mediaTypes = list("a list of media types such as text/event-stream", (type) => MEDIA_TYPE.test(type), {
+  type: "string",
+});
 const fields = list("", (field) => field.length > 0, { type: "string", minLength: 1 });
 const expirationBound = duration(1, LONGEST_MS, "of at most 400 days");
 const wait = duration(1, 600_000, "of at most 10 minutes");
@@ -101,7 +104,11 @@ function plainSchema(properties: Readonly<Record<string, ValueSchema>>): ValueSc
 }
 
 export const OPTIONS: Readonly<Record<OptionName, PolicyOption>> = {
-  profile: { about: "The named policy that the other options start from.", default: "ietf", ...oneOf(...Object.keys(PROFILES)) },
+  profile: {
+    about: "The named policy that the other options start from.",
+    default: "ietf",
+    ...oneOf(...Object.keys(PROFILES)),
+  },
   header: { about: "The header that carries the key.", default: "Idempotency-Key", ...headerName },
   required: { about: "Whether a request without a key is refused.", default: false, ...boolean },
   methods: {
@@ -120,16 +127,26 @@ export const OPTIONS: Readonly<Record<OptionName, PolicyOption>> = {
     values: "a whole number from 1 to 8192",
     default: 255,
     schema: { type: "integer", minimum: 1, maximum: 8192 },
-    read: (value) => (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 8192 ? value : undefined),
+    read: (value) =>
+      Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 8192 ? value : undefined,
   },
   strict: { about: "Whether only the quoted spelling of a key (RFC 9651) is read.", default: false, ...boolean },
   scope: { about: "What a key is unique within.", default: "account", ...oneOf("account", "account+operation") },
-  retention: { about: "How long a key is kept, from the first request's arrival.", default: "24h", ...duration(1, LONGEST_MS, "of at most 400 days") },
+  retention: {
+    about: "How long a key is kept, from the first request's arrival.",
+    default: "24h",
+    ...duration(1, LONGEST_MS, "of at most 400 days"),
+  },
   expiration: {
     about: "A header with which a request sets when its key expires, and the bounds.",
     values: "`off`, or `{ header, min, max }` with a header name and two durations, min not above max",
     default: "off",
-    schema: { oneOf: [{ const: "off" }, plainSchema({ header: headerName.schema, min: expirationBound.schema, max: expirationBound.schema })] },
+    schema: {
+      oneOf: [
+        { const: "off" },
+        plainSchema({ header: headerName.schema, min: expirationBound.schema, max: expirationBound.schema }),
+      ],
+    },
     read(value) {
       if (value === "off") return null;
       if (!isPlain(value, "header", "min", "max")) return undefined;
@@ -151,16 +168,29 @@ export const OPTIONS: Readonly<Record<OptionName, PolicyOption>> = {
       return names === undefined || names.length === 0 ? undefined : names;
     },
   },
-  onMismatch: { about: "What a reused key with another request gets: 422, or the first answer.", default: "reject", ...oneOf("reject", "replay") },
-  duplicates: { about: "Whether duplicates get the recorded answer or are refused.", default: "replay", ...oneOf("replay", "reject") },
+  onMismatch: {
+    about: "What a reused key with another request gets: 422, or the first answer.",
+    default: "reject",
+    ...oneOf("reject", "replay"),
+  },
+  duplicates: {
+    about: "Whether duplicates get the recorded answer or are refused.",
+    default: "replay",
+    ...oneOf("replay", "reject"),
+  },
   whileRunning: {
-    about: "What a duplicate gets while the first request runs: 409 at once, or the answer after waiting so long at most.",
+    about:
+      "What a duplicate gets while the first request runs: 409 at once, or the answer after waiting so long at most.",
     values: "`reject`, or `{ wait }` with a duration of at most 10 minutes",
     default: "reject",
     schema: { oneOf: [{ const: "reject" }, plainSchema({ wait: wait.schema })] },
     read: (value) => (value === "reject" ? 0 : isPlain(value, "wait") ? wait.read(value["wait"]) : undefined),
   },
-  retryAfter: { about: "What `Retry-After` says while the first request runs.", default: "1s", ...duration(1, 3_600_000, "of at most an hour") },
+  retryAfter: {
+    about: "What `Retry-After` says while the first request runs.",
+    default: "1s",
+    ...duration(1, 3_600_000, "of at most an hour"),
+  },
   onInterrupted: {
     about: "What becomes of an operation whose owner died: held as unknown, run again, or asked about first.",
     values: "`hold`, `rerun`, in the gateway `{ ask: URL }`, or in the library a function",
@@ -169,16 +199,40 @@ export const OPTIONS: Readonly<Record<OptionName, PolicyOption>> = {
     read(value) {
       if (value === "hold" || value === "rerun" || typeof value === "function") return value;
       const template = isPlain(value, "ask") ? value["ask"] : undefined;
-      return typeof template === "string" && /^https?:\/\//.test(template) && URL.canParse(template.replaceAll(/[{}]/g, "")) ? value : undefined;
+      return typeof template === "string" &&
+        /^https?:\/\//.test(template) &&
+        URL.canParse(template.replaceAll(/[{}]/g, ""))
+        ? value
+        : undefined;
     },
   },
-  lease: { about: "How long an owner is believed alive without a sign of life.", default: "30s", ...duration(100, 3_600_000, "from 100 ms to an hour") },
-  onStoreError: { about: "What happens while the store is out of reach: 503, or run unprotected.", default: "reject", ...oneOf("reject", "bypass") },
-  notStarted: { about: "Statuses that say the operation did not start, so that the key stays unused.", default: [], ...statuses },
+  lease: {
+    about: "How long an owner is believed alive without a sign of life.",
+    default: "30s",
+    ...duration(100, 3_600_000, "from 100 ms to an hour"),
+  },
+  onStoreError: {
+    about: "What happens while the store is out of reach: 503, or run unprotected.",
+    default: "reject",
+    ...oneOf("reject", "bypass"),
+  },
+  notStarted: {
+    about: "Statuses that say the operation did not start, so that the key stays unused.",
+    default: [],
+    ...statuses,
+  },
   unknownStatuses: { about: "Statuses of the upstream that leave the outcome unknown.", default: [], ...statuses },
   maxRequestBody: { about: "The largest body of a keyed request.", default: "100MiB", ...size(0) },
-  errorFormat: { about: "The format of answers that Onceward makes itself.", default: "problem", ...oneOf("problem", "stripe") },
-  mode: { about: "Whether the policy is enforced or only reported.", default: "enforce", ...oneOf("enforce", "observe") },
+  errorFormat: {
+    about: "The format of answers that Onceward makes itself.",
+    default: "problem",
+    ...oneOf("problem", "stripe"),
+  },
+  mode: {
+    about: "Whether the policy is enforced or only reported.",
+    default: "enforce",
+    ...oneOf("enforce", "observe"),
+  },
   marker: {
     about: "The header that marks a replay, or false for none.",
     values: "a header name, or false",
@@ -189,7 +243,11 @@ export const OPTIONS: Readonly<Record<OptionName, PolicyOption>> = {
   keepSetCookie: { about: "Whether Set-Cookie is replayed.", default: false, ...boolean },
   keepDate: { about: "Whether a replay carries the first answer's Date.", default: false, ...boolean },
   maxBody: { about: "The largest answer that is recorded.", default: "1MiB", ...size(0) },
-  announceIgnored: { about: "Whether `Idempotency-Status: ignored` tells a client that its key means nothing here.", default: false, ...boolean },
+  announceIgnored: {
+    about: "Whether `Idempotency-Status: ignored` tells a client that its key means nothing here.",
+    default: false,
+    ...boolean,
+  },
   streamingTypes: {
     about: "Media types whose answers are passed on as they come and not kept.",
     default: ["text/event-stream", "application/x-ndjson"],
