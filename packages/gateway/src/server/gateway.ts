@@ -10,6 +10,7 @@ import type { Address, GatewayConfig } from "../config/config.js";
 import { openStore } from "../config/open-store.js";
 import type { Logger } from "../log.js";
 import { createMetrics } from "../metrics.js";
+import type { Upstreams } from "../upstream/upstreams.js";
 import { Budget } from "./budget.js";
 import { createGatewayLayer, createGeneration, layerSettings } from "./generation.js";
 import { Housekeeping } from "./housekeeping.js";
@@ -63,6 +64,8 @@ class Gateway implements RunningGateway {
   readonly #started: GatewayConfig;
   readonly #via: string;
   readonly #layers: Layer[];
+  /** Of this configuration and of those before it, whose requests may still run. */
+  readonly #upstreams: Upstreams[];
   #stopping: Promise<void> | null = null;
   #reloading: Promise<void> = Promise.resolve();
 
@@ -122,6 +125,7 @@ class Gateway implements RunningGateway {
     this.#via = parts.via;
     this.#started = parts.config;
     this.#layers = [parts.layer];
+    this.#upstreams = [runtime.current.upstreams];
     const { metrics, log } = runtime;
     const settings = () => {
       const { timeouts, limits } = runtime.current.config;
@@ -164,6 +168,8 @@ class Gateway implements RunningGateway {
     runtime.disk.limitBytes = config.limits.maxSpoolBytes;
     runtime.current = next;
     old.upstreams.close();
+    const running = this.#upstreams.filter((upstreams) => upstreams.running > 0);
+    this.#upstreams.splice(0, Number.POSITIVE_INFINITY, ...running, next.upstreams);
     for (const name of needRestart(this.#started, config)) {
       runtime.log.warn({ setting: name }, `${name} has changed: it takes effect after a restart`);
     }
@@ -198,7 +204,7 @@ class Gateway implements RunningGateway {
     clearTimeout(timer);
     await this.#admin?.close();
     await this.#store.close();
-    await runtime.current.upstreams.destroy();
+    await Promise.all(this.#upstreams.map((upstreams) => upstreams.destroy()));
   }
 
   /** Resolves when no request is under way, or after `timeoutMs`. */

@@ -6,7 +6,7 @@ import { createAccounts } from "../accounts/accounts.js";
 import type { GatewayConfig, Route } from "../config/config.js";
 import type { Logger } from "../log.js";
 import type { Metrics } from "../metrics.js";
-import { createAsk } from "../upstream/ask.js";
+import { askFault, createAsk } from "../upstream/ask.js";
 import { Upstreams } from "../upstream/upstreams.js";
 import { DOCUMENT_PATH } from "../well-known/policy-document.js";
 import { createWellKnown } from "../well-known/well-known.js";
@@ -30,8 +30,11 @@ export async function createGeneration(
   { store, via, layer }: GenerationParts,
 ): Promise<Generation> {
   for (const { name, policy } of config.routes) {
-    const unsuitable = policy === null ? null : unsuitableStore(policy, store.info);
-    if (unsuitable !== null) throw new IdempotencyError("config_invalid", `route ${name}: ${unsuitable}`);
+    if (policy === null) continue;
+    const { onInterrupted } = policy;
+    const asks = typeof onInterrupted === "object" && "ask" in onInterrupted;
+    const fault = unsuitableStore(policy, store.info) ?? (asks ? askFault(onInterrupted.ask) : null);
+    if (fault !== null) throw new IdempotencyError("config_invalid", `route ${name}: ${fault}`);
   }
   const accounts = await createAccounts(config.account, store, { longestRetentionMs: longestRetention(config.routes) });
   const upstreams = new Upstreams({ tls: config.upstreamTls, timeouts: config.timeouts, limits: config.limits });

@@ -22,6 +22,7 @@ export async function serveKeyed(exchange: Exchange): Promise<void> {
   }
   const request = new KeyedRequest(exchange);
   runtime.keyed += 1;
+  const over = runtime.metrics.began();
   exchange.hold();
   try {
     await begin(exchange, request);
@@ -29,6 +30,7 @@ export async function serveKeyed(exchange: Exchange): Promise<void> {
     refuse(exchange, error);
   } finally {
     runtime.keyed -= 1;
+    over();
     exchange.release();
     if (!request.handedOn) request.dispose();
   }
@@ -115,8 +117,6 @@ function run(exchange: Exchange, request: KeyedRequest, held: HeldAnswer): void 
       path: route.upstream.basePath + target.path + target.query,
       headers: requestHeaders(exchange.request, { forwarding, route, authority: target.authority, contentLength }),
       body: request.content.content(),
-      // Not in undici's types; without it the TLS name would come from the client's Host.
-      ...({ servername: route.upstream.serverName } as object),
     },
     held,
   );

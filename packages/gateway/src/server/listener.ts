@@ -17,6 +17,9 @@ import { isWebSocket, responseOn, type Tunnel, withoutUpgrade } from "./tunnel.j
 /** How often Node looks for connections whose head is overdue. */
 const CHECK_MS = 1_000;
 
+/** Requests that a client may send on one connection without waiting for an answer; hardly any sends even two. */
+const MAX_PIPELINED = 100;
+
 /** What is under way on one connection. */
 interface Connection {
   /** Answers under way; several where the client does not wait for one before it sends the next request. */
@@ -139,6 +142,10 @@ export class Listener {
     // The connection closes when the refusal is sent.
     if (connection.refused) return;
     const { running } = connection;
+    if (running.size >= MAX_PIPELINED) {
+      request.socket.destroy();
+      return;
+    }
     running.add(response);
     connection.last = request;
     const { socket } = request;

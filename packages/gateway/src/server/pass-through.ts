@@ -47,8 +47,6 @@ export function passThrough(exchange: Exchange, options: PassOptions = PLAIN): v
       path: route.upstream.basePath + target.path + target.query,
       headers,
       body,
-      // Not in undici's types; without it the TLS name would come from the client's Host.
-      ...({ servername: route.upstream.serverName } as object),
       headersTimeout: config.timeouts.upstreamHeadersMs,
     },
     answer,
@@ -79,6 +77,7 @@ export class PassedAnswer implements AnswerSink {
   readonly #options: PassOptions;
   readonly #upload: RequestStream | null;
   #client: ClientStream | null = null;
+  #begun = false;
   #head: { status: number; headers: HeaderList } | null = null;
 
   constructor(exchange: Exchange, options: PassOptions, upload: RequestStream | null) {
@@ -101,17 +100,19 @@ export class PassedAnswer implements AnswerSink {
     if (trailer !== undefined && chunked && headerValue(received, "content-length") === undefined)
       headers.push(["Trailer", trailer]);
     sendHead(this.#exchange, status, headers, null);
-    // The head goes out now, also where the body is long in coming.
-    response.flushHeaders();
+    // The head goes out with what of the body came along with it, but does not wait for what is long in coming.
+    queueMicrotask(this.#flush);
     this.#client = new ClientStream(response, call, config.timeouts.bodyMs);
     return true;
   }
 
   onChunk(chunk: Buffer): boolean {
+    this.#begun = true;
     return this.#client?.write(chunk) ?? true;
   }
 
   onEnd(trailers: HeaderList): void {
+    this.#begun = true;
     this.#options.observation?.responseEnd(this.#head);
     const kept = trailers.filter(([field]) => {
       const name = field.toLowerCase();
@@ -120,6 +121,10 @@ export class PassedAnswer implements AnswerSink {
     this.#client?.end(kept);
     boundRest(this.#exchange);
   }
+
+  readonly #flush = (): void => {
+    if (!this.#begun && !this.#exchange.response.destroyed) this.#exchange.response.flushHeaders();
+  };
 
   onFailure(failure: UpstreamFailure): void {
     this.#options.observation?.responseEnd(null);

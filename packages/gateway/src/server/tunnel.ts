@@ -68,8 +68,6 @@ export function openTunnel(exchange: Exchange, socket: Socket, head: Buffer, tun
       path: route.upstream.basePath + target.path + target.query,
       headers: requestHeaders(request, { forwarding, route, authority: target.authority, contentLength: null }),
       upgrade: "websocket",
-      // Not in undici's types; without it the TLS name would come from the client's Host.
-      ...({ servername: route.upstream.serverName } as object),
     },
     answer,
   );

@@ -14,6 +14,12 @@ export interface AskOptions {
   onFailure(error: unknown): void;
 }
 
+/** What is wrong with a template, or null: what a client sends must not choose the host that is asked. */
+export function askFault(template: string): string | null {
+  if (/^https?:\/\/[^/?#{}@]+([/?#]|$)/i.test(template)) return null;
+  return "onInterrupted.ask names its host with a placeholder or with a user: write the host out, and use {key}, {account} and {operation} behind it";
+}
+
 const UNKNOWN: RecoverVerdict = { outcome: "unknown" };
 
 /**

@@ -6,6 +6,8 @@ import { type AnswerSink, type CallHost, UpstreamCall } from "./call.js";
 
 export interface LaneOptions {
   readonly origin: string;
+  /** For TLS; without it undici would take the name from the `Host` field, which is the client's word. */
+  readonly serverName: string;
   readonly client: Client.Options;
   readonly connect: buildConnector.connector;
   /** A connection that was idle for longer is not used again. */
@@ -18,7 +20,7 @@ interface Slot {
   readonly client: Client;
   /** The connection under it, once there is one. */
   socket: Socket | null;
-  /** On the monotonic clock; -1 while it has never been used. */
+  /** On the monotonic clock; -1 while the connection has never been used. */
   idleSince: number;
 }
 
@@ -43,7 +45,10 @@ export class Lane implements CallHost {
 
   /** Sends a request; the sink is told what becomes of it. */
   dispatch(options: Dispatcher.DispatchOptions, sink: AnswerSink): UpstreamCall {
-    const call = new UpstreamCall(this, options, sink, this.#options.maxHeaders);
+    const { serverName, maxHeaders } = this.#options;
+    // Not in undici's types.
+    const named: Dispatcher.DispatchOptions & { servername: string } = { ...options, servername: serverName };
+    const call = new UpstreamCall(this, named, sink, maxHeaders);
     this.#start(call, this.#take());
     return call;
   }
@@ -110,6 +115,7 @@ export class Lane implements CallHost {
     const connector: buildConnector.connector = (options, callback) => {
       connect(options, (...result) => {
         slot.socket = result[1];
+        slot.idleSince = -1;
         callback(...result);
       });
     };

@@ -30,8 +30,6 @@ export interface Upstream {
   readonly host: string;
   /** Put before every path; empty for most. */
   readonly basePath: string;
-  /** Passed with every dispatch, so that undici does not take the TLS name from the client's `Host`. */
-  readonly serverName: string;
   readonly keyed: Lane;
   readonly plain: Lane;
 }
@@ -73,7 +71,7 @@ export class Upstreams {
     const serverName = this.#options.tls.serverName ?? (isIP(bare(hostname)) === 0 ? hostname : "");
     const lanes = this.#lanes.get(origin) ?? this.#makeLanes(origin, serverName);
     this.#lanes.set(origin, lanes);
-    const upstream = { origin, host, basePath: pathname.replace(/\/$/, ""), serverName: serverName || "-", ...lanes };
+    const upstream = { origin, host, basePath: pathname.replace(/\/$/, ""), ...lanes };
     this.#byUrl.set(url, upstream);
     return upstream;
   }
@@ -105,6 +103,7 @@ export class Upstreams {
     const lane = (maxIdleMs: number): Lane => {
       const lane = new Lane({
         origin,
+        serverName: serverName || "-",
         maxIdleMs,
         maxHeaders: limits.maxHeaders,
         connect,

@@ -39,7 +39,6 @@ export function getWhole(upstreams: Upstreams, request: WholeRequest): Promise<H
         method: "GET",
         path: url.pathname + url.search,
         headers: ["Host", upstream.host, ...request.headers],
-        ...({ servername: upstream.serverName } as object),
       },
       answer,
     );

@@ -76,7 +76,9 @@ describe("SPEC §4, §14.5: the gateway killed at each stage and started again o
   });
 
   test("the same under rerun: the retry takes it over and runs it again", async () => {
-    const behind = await upstream((_, response) => void setTimeout(() => response.end("paid"), behind.seen.length === 1 ? 2_000 : 0));
+    const behind = await upstream(
+      (_, response) => void setTimeout(() => response.end("paid"), behind.seen.length === 1 ? 2_000 : 0),
+    );
     const config = settings(behind.url, { onInterrupted: "rerun" });
     const first = await gatewayProcess(config);
     const broken = post(first.port, "k").catch((error: Error) => error);
@@ -85,7 +87,11 @@ describe("SPEC §4, §14.5: the gateway killed at each stage and started again o
     await broken;
     const second = await gatewayProcess(config);
     const answer = await afterLease(second.port);
-    expect([answer.status, answer.body.toString(), answer.header("Idempotent-Replayed")]).toEqual([200, "paid", undefined]);
+    expect([answer.status, answer.body.toString(), answer.header("Idempotent-Replayed")]).toEqual([
+      200,
+      "paid",
+      undefined,
+    ]);
     expect((await post(second.port, "k")).header("Idempotent-Replayed")).toBe("true");
     expect(behind.seen).toHaveLength(2);
   });
@@ -118,7 +124,12 @@ describe("SPEC §4, §14.5: the gateway killed at each stage and started again o
     await first.gone;
     const second = await gatewayProcess(config);
     const answer = await post(second.port, "k");
-    expect([answer.status, answer.body.toString(), answer.header("X-Id"), answer.header("Idempotent-Replayed")]).toEqual([201, "paid", "7", "true"]);
+    expect([
+      answer.status,
+      answer.body.toString(),
+      answer.header("X-Id"),
+      answer.header("Idempotent-Replayed"),
+    ]).toEqual([201, "paid", "7", "true"]);
     expect(behind.seen).toHaveLength(1);
   });
 

@@ -1,7 +1,7 @@
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Readable } from "node:stream";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { temporaryFolder } from "./support/gateway.js";
 import { gatewayProcess } from "./support/process.js";
@@ -50,7 +50,10 @@ interface Transfer {
   readonly readsAfterMs?: number;
 }
 
-function transfer(port: number, { method, path = "/", headers = {}, upload = false, readsAfterMs = 0 }: Transfer): Promise<number> {
+function transfer(
+  port: number,
+  { method, path = "/", headers = {}, upload = false, readsAfterMs = 0 }: Transfer,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const outgoing = request({ host: "127.0.0.1", port, method, path, headers, agent: false }, (message) => {
       let bytes = 0;

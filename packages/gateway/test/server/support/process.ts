@@ -28,11 +28,23 @@ export interface GatewayProcess {
 export async function gatewayProcess(file: ConfigFile, preload?: string): Promise<GatewayProcess> {
   const folder = temporaryFolder();
   const path = join(folder, "onceward.json");
-  writeFileSync(path, JSON.stringify({ listen: "127.0.0.1:0", admin: false, account: "single", ...file, log: { level: "info", format: "json" } }));
+  writeFileSync(
+    path,
+    JSON.stringify({
+      listen: "127.0.0.1:0",
+      admin: false,
+      account: "single",
+      ...file,
+      log: { level: "info", format: "json" },
+    }),
+  );
   const hook = join(folder, "preload.mjs");
   if (preload !== undefined) writeFileSync(hook, preload);
   const args = [...(preload === undefined ? [] : ["--import", hook]), BIN, "serve", "--config", path];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, NODE_OPTIONS: "" } });
+  const child = spawn(process.execPath, args, {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, NODE_OPTIONS: "" },
+  });
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   onTestFinished(async () => {
     child.kill("SIGKILL");
