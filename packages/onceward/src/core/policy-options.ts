@@ -60,10 +60,15 @@ const oneOf = (...names: readonly string[]) => ({
   read: (value: unknown): string | undefined => (names.includes(value as string) ? (value as string) : undefined),
 });
 
+/** Fields that mean something else already: a key in `Authorization` would be a credential in the history (SPEC §9.2). */
+const TAKEN =
+  /^(?:(?:proxy-|content-|onceward-|set-cookie).*|authorization|cookie|host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|date)$/i;
+
 const headerName = {
-  values: "a header name",
+  values: "a header name that HTTP has no other use for",
   schema: { type: "string", pattern: TOKEN.source },
-  read: (value: unknown): string | undefined => (typeof value === "string" && TOKEN.test(value) ? value : undefined),
+  read: (value: unknown): string | undefined =>
+    typeof value === "string" && TOKEN.test(value) && !TAKEN.test(value) ? value : undefined,
 };
 
 const statuses = {
@@ -89,7 +94,9 @@ const methodNames = list("", (name) => TOKEN.test(name) && !isNeverKeyed(name.to
 const mediaTypes = list("a list of media types such as text/event-stream", (type) => MEDIA_TYPE.test(type), {
   type: "string",
 });
-const fields = list("", (field) => field.length > 0, { type: "string", minLength: 1 });
+/** A dot path without empty names, or a JSON Pointer. */
+const FIELD = /^(?:[^/.][^.]*(?:\.[^.]+)*|\/(?:[^~]|~[01])*)$/s;
+const fields = list("", (field) => FIELD.test(field), { type: "string", minLength: 1 });
 const expirationBound = duration(1, LONGEST_MS, "of at most 400 days");
 const wait = duration(1, 600_000, "of at most 10 minutes");
 
@@ -159,7 +166,7 @@ export const OPTIONS: Readonly<Record<OptionName, PolicyOption>> = {
   },
   fingerprint: {
     about: "What a reused key is compared with: the whole request, its JSON meaning, some fields of it, or nothing.",
-    values: "`exact`, `json`, `off`, a list of JSON fields, or in the library a function",
+    values: "`exact`, `json`, `off`, a list of JSON fields such as a.b or /a/b, or in the library a function",
     default: "exact",
     schema: { oneOf: [{ enum: ["exact", "json", "off"] }, { ...fields.schema, minItems: 1 }] },
     read(value) {

@@ -122,11 +122,9 @@ function contradictions(options: PolicyOptions, context: PolicyContext): PolicyI
       "duplicates that are refused have nothing to wait for: remove `whileRunning`, or set `duplicates: replay`",
     );
   }
-  if (options.fingerprint === "off" && options.onMismatch === "reject") {
-    refuse(
-      "onMismatch",
-      "with `fingerprint: off` nothing is compared, so nothing can be refused: remove one of the two",
-    );
+  if ((options.fingerprint ?? profile.options.fingerprint) === "off" && options.onMismatch === "reject") {
+    const mend = options.fingerprint === "off" ? "remove one of the two" : "set `fingerprint: exact` too";
+    refuse("onMismatch", `with \`fingerprint: off\` nothing is compared, so nothing can be refused: ${mend}`);
   }
   const both = (options.unknownStatuses ?? []).filter((status) =>
     (options.notStarted ?? profile.gatewayNotStarted).includes(status),
@@ -147,11 +145,19 @@ function contradictions(options: PolicyOptions, context: PolicyContext): PolicyI
     if (options.forwardKey !== undefined)
       refuse("forwardKey", "`forwardKey` works in the gateway only: the library forwards nothing");
   }
-  const marker = options.marker ?? profile.options.marker;
-  if (typeof marker === "string" && marker.toLowerCase() === (options.header ?? "Idempotency-Key").toLowerCase()) {
+  const carries = headerOf(options.header ?? profile.options.header ?? OPTIONS.header.default);
+  if (headerOf(options.marker ?? profile.options.marker ?? OPTIONS.marker.default) === carries) {
     refuse("marker", "the marker of a replay cannot be the header of the key: name another one");
   }
+  const expiration = options.expiration ?? profile.options.expiration;
+  if (typeof expiration === "object" && headerOf(expiration.header) === carries) {
+    refuse("expiration", "the header of an expiration cannot be the header of the key: name another one");
+  }
   return issues;
+}
+
+function headerOf(name: unknown): string | null {
+  return typeof name === "string" ? name.toLowerCase() : null;
 }
 
 function defined(options: object): Record<string, unknown> {
@@ -167,6 +173,7 @@ function show(value: unknown): string {
 /** The option that was probably meant, where one differs only in case, dashes or a slip of the finger. */
 function suggestion(name: string): string {
   const fold = (text: string): string => text.toLowerCase().replaceAll(/[-_]/g, "");
+  if (name === "") return "";
   const near = Object.keys(OPTIONS).find(
     (known) => fold(known) === fold(name) || fold(known).startsWith(fold(name).slice(0, 6)),
   );
