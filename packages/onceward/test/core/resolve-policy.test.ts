@@ -341,7 +341,13 @@ describe("SPEC §13 contradictions", () => {
 describe("SPEC §12 profiles, row by row", () => {
   const refusals = [400, 401, 403, 404, 405, 406, 409, 411, 413, 414, 415, 422, 425, 426, 428, 429, 431];
   const fyno = { header: "x-idempotency-expiration", minMs: DAY, maxMs: 365 * DAY };
-  type Row = [methods: string[] | "all", keys: number, compared: string, mismatch: string, format: string];
+  type Row = [
+    methods: string[] | "all",
+    keys: number,
+    compared: Policy["fingerprint"],
+    mismatch: Policy["onMismatch"],
+    format: Policy["errorFormat"],
+  ];
   const rows: Record<ProfileName, Row> = {
     ietf: [["POST", "PATCH"], 255, "exact", "reject", "problem"],
     stripe: [["POST"], 255, "exact", "reject", "stripe"],
