@@ -141,7 +141,7 @@ export function answerHeaders(headers: HeaderList, keepOwn: boolean): HeaderList
 }
 
 /** The address of the client's end of the connection. */
-export function peerAddress(request: IncomingMessage): string {
+function peerAddress(request: IncomingMessage): string {
   const address = request.socket.remoteAddress ?? "";
   return address.startsWith("::ffff:") ? address.slice(7) : address;
 }

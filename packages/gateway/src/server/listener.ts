@@ -38,6 +38,8 @@ export class Listener {
   readonly #connections = new WeakMap<Duplex, Connection>();
   readonly #tunnels = new Set<Tunnel>();
   readonly #sockets = new Set<Socket>();
+  /** When a dropped connection was last logged, on the monotonic clock. */
+  #droppedAt = Number.NEGATIVE_INFINITY;
 
   /** @throws IdempotencyError `config_invalid` where the certificate or its key cannot be read or used. */
   constructor(runtime: Runtime, config: GatewayConfig) {
@@ -122,7 +124,7 @@ export class Listener {
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket as Socket, head));
     server.on("connect", (request, socket) => this.#refuseConnect(request, socket as Socket));
     server.on("clientError", (error, socket) => this.#refuseBytes(error, socket as Socket));
-    server.on("drop", () => this.#runtime.log.warn("a connection was dropped: limits.maxConnections is reached"));
+    server.on("drop", () => this.#dropped());
   }
 
   #count(socket: Socket): void {
@@ -135,6 +137,13 @@ export class Listener {
       // Node does not tell the answers that were waiting for one before them.
       for (const response of running) response.emit("close");
     });
+  }
+
+  #dropped(): void {
+    const now = performance.now();
+    if (now - this.#droppedAt < CHECK_MS) return;
+    this.#droppedAt = now;
+    this.#runtime.log.warn("connections are dropped: limits.maxConnections is reached");
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {

@@ -28,7 +28,7 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-export function configOf(file: ConfigFile): GatewayConfig {
+function configOf(file: ConfigFile): GatewayConfig {
   const path = join(temporaryFolder(), "onceward.json");
   const defaults = {
     listen: "127.0.0.1:0",
