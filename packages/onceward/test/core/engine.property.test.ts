@@ -45,7 +45,18 @@ const scenario = (onInterrupted: Scenario["onInterrupted"]): fc.Arbitrary<Scenar
       fc.record({ atMs: fc.integer({ min: 0, max: 8_000 }), byMs: fc.integer({ min: -3_600_000, max: 3_600_000 }) }),
       { maxLength: 2 },
     ),
+    sealed: fc.boolean(),
+    asksKnow: fc.boolean(),
   });
+
+const operator = fc.array(
+  fc.record({
+    atMs: fc.integer({ min: 500, max: 40_000 }),
+    key: fc.constantFrom("k1", "k2"),
+    force: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 4 },
+);
 
 function expectOneAnswer(outcome: Outcome): void {
   for (const [key, answers] of outcome.answers) expect([key, ...answers]).toHaveLength(2);
@@ -107,6 +118,46 @@ describe("the engine, with several nodes on one store", () => {
         const outcome = await play({ ...drawn, clockSteps: [] });
         expectOneRun(outcome);
         expectOneAnswer(outcome);
+      }),
+      parameters(300),
+    );
+  });
+
+  it("P1 P2 P5 §4.14: an operator who settles and releases in the middle lets a key run again only by freeing it", {
+    timeout: 120_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(scenario("hold"), operator, async (drawn, acts) => {
+        const outcome = await play({ ...drawn, operator: acts });
+        for (const [key, effects] of outcome.effects) {
+          const allowed = 1 + (outcome.freed.get(key) ?? 0);
+          expect([key, effects <= allowed]).toEqual([key, true]);
+          expect([key, (outcome.answers.get(key)?.size ?? 0) <= allowed]).toEqual([key, true]);
+        }
+        expect(outcome.hanging).toBe(0);
+        for (const kind of outcome.finally.values()) expect(kind).not.toBe("in_progress");
+      }),
+      parameters(300),
+    );
+  });
+
+  it("P1 §4.10: with a short retention it runs at most once in each period, counted from the first arrival", {
+    timeout: 120_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(scenario("hold"), fc.integer({ min: 200, max: 5_000 }), async (drawn, retentionMs) => {
+        const outcome = await play({ ...drawn, retentionMs, clockSteps: [] });
+        for (const [key, runs] of outcome.runs) {
+          for (const [index, run] of runs.entries()) {
+            const next = runs[index + 1];
+            if (next === undefined) continue;
+            // Instants of records are whole milliseconds.
+            const apart = next.claimedAtMs - run.arrivedAtMs;
+            expect([key, apart >= retentionMs - 1 || apart]).toEqual([key, true]);
+          }
+          expect([key, (outcome.answers.get(key)?.size ?? 0) <= runs.length]).toEqual([key, true]);
+        }
+        expect(outcome.hanging).toBe(0);
       }),
       parameters(300),
     );

@@ -3,9 +3,11 @@
 import type { Clock } from "../../src/core/clock.js";
 import { sleep } from "../../src/core/clock.js";
 import { type BeginRequest, type Begun, Engine } from "../../src/core/engine.js";
+import { newFence } from "../../src/core/ids.js";
 import type { MachineRules } from "../../src/core/machine.js";
 import type { Store } from "../../src/core/store.js";
 import { memoryStore } from "../../src/stores/memory.js";
+import { sealedStore } from "../../src/stores/sealed.js";
 import { type FakeClock, fakeClock } from "../../src/testing/fake-clock.js";
 import { type FaultRates, faultStore, randomFaults } from "../../src/testing/fault-store.js";
 import { seededRandom } from "../../src/testing/random.js";
@@ -13,6 +15,12 @@ import { seededRandom } from "../../src/testing/random.js";
 const LEASE_MS = 3_000;
 const STORE_TIMEOUT_MS = 500;
 const never = new Promise<never>(() => {});
+
+type Owned = Extract<Begun, { kind: "owned" }>["claim"];
+
+function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
 
 /** What an operation does: it answers, it turns out not to have started, or it is cut off after it took effect. */
 export type Behaviour = "answer" | "not-started" | "cut-off";
@@ -39,12 +47,30 @@ export interface Scenario {
   readonly crashes: readonly { readonly node: number; readonly afterSteps: number }[];
   /** Steps of the wall clock all nodes and the store see. */
   readonly clockSteps: readonly { readonly atMs: number; readonly byMs: number }[];
+  /** Default 400 days. */
+  readonly retentionMs?: number;
+  /** Whether answers are sealed in the store. */
+  readonly sealed?: boolean;
+  /** Under `recover`: whether who is asked knows the answer, or only whether the operation took effect. */
+  readonly asksKnow?: boolean;
+  /** An operator who settles what is unknown by the truth, and with `force` releases what runs (SPEC §4.14). */
+  readonly operator?: readonly { readonly atMs: number; readonly key: string; readonly force: boolean }[];
+}
+
+/** One run of an operation that took effect, on the monotonic clock. */
+export interface Effect {
+  readonly arrivedAtMs: number;
+  readonly claimedAtMs: number;
 }
 
 /** What there was to see. */
 export interface Outcome {
   /** How often the operation of each key took effect. */
   readonly effects: ReadonlyMap<string, number>;
+  /** The runs behind them, by key, in the order of their effects. */
+  readonly runs: ReadonlyMap<string, readonly Effect[]>;
+  /** How often the operator freed each key, which lets it run again (SPEC P1). */
+  readonly freed: ReadonlyMap<string, number>;
   /** The different answers of the operation that anybody was given, by key. */
   readonly answers: ReadonlyMap<string, ReadonlySet<string>>;
   /** What a fresh node finds in the end, when all faults are over, by key. */
@@ -52,7 +78,7 @@ export interface Outcome {
   readonly crashed: boolean;
   /** Steps that each node made. */
   readonly steps: readonly number[];
-  /** Attempts that never came to an end though their node lives. */
+  /** Attempts that never came to an end though their node lives, whichever others died. */
   readonly hanging: number;
 }
 
@@ -60,6 +86,7 @@ class Node {
   readonly engine: Engine;
   alive = true;
   steps = 0;
+  pending = 0;
   readonly #dieAfter: number;
 
   constructor(base: FakeClock, store: Store, dieAfter: number) {
@@ -104,12 +131,17 @@ class World {
   readonly nodes: Node[];
   readonly store: Store;
   readonly #scenario: Scenario;
+  readonly runs = new Map<string, Effect[]>();
+  readonly freed = new Map<string, number>();
+  /** What the operation of a key answered, or would have, had it not been cut off. */
+  readonly #truth = new Map<string, string>();
   #runs = 0;
-  pending = 0;
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
-    this.store = memoryStore({ clock: this.clock });
+    const memory = memoryStore({ clock: this.clock });
+    const keys = [{ id: "k", key: new Uint8Array(32).fill(7) }];
+    this.store = scenario.sealed === true ? sealedStore(memory, { keys }) : memory;
     this.nodes = Array.from({ length: scenario.nodes }, (_, index) => {
       const plan = randomFaults(scenario.seed + index, scenario.faults);
       const dieAfter = scenario.crashes.find(({ node }) => node === index)?.afterSteps ?? Number.POSITIVE_INFINITY;
@@ -130,15 +162,17 @@ class World {
 
   async #attempt(node: Node, visit: Visit): Promise<"final" | "again"> {
     if (!node.alive) return "again";
-    this.pending++;
-    const done = (): void => void this.pending--;
+    node.pending++;
+    const done = (): void => void node.pending--;
     const served = this.#serve(node, visit);
     served.then(done, done);
     return served;
   }
 
   async #serve(node: Node, visit: Visit): Promise<"final" | "again"> {
-    const begun = await node.engine.begin(this.request(visit));
+    const request = this.request(visit);
+    const begun = await node.engine.begin(request);
+    const effect = { arrivedAtMs: request.arrivedAtMonotonicMs, claimedAtMs: this.clock.monotonic() };
     await node.step();
     if (begun.kind === "replay") {
       this.#gave(visit.key, new TextDecoder().decode(begun.record.payload ?? undefined));
@@ -146,29 +180,44 @@ class World {
     }
     if (begun.kind === "unknown") return "final";
     if (begun.kind === "refused") return begun.code === "key_reused" ? "final" : "again";
-    return this.#run(node, begun.claim, visit);
+    return this.#run(node, begun.claim, visit, effect);
   }
 
-  async #run(node: Node, claim: Extract<Begun, { kind: "owned" }>["claim"], visit: Visit): Promise<"final" | "again"> {
+  async #run(node: Node, claim: Owned, visit: Visit, effect: Effect): Promise<"final" | "again"> {
     const run = ++this.#runs;
     await node.step();
     if (visit.behaviour === "not-started") {
       await claim.release();
       return "again";
     }
+    const answer = `run ${run} of ${visit.key}`;
     this.effects.set(visit.key, (this.effects.get(visit.key) ?? 0) + 1);
+    this.runs.set(visit.key, [...(this.runs.get(visit.key) ?? []), effect]);
+    this.#truth.set(visit.key, answer);
     await sleep(this.clock, visit.durationMs);
     await node.step();
     if (visit.behaviour === "cut-off") {
       await claim.interrupt(502);
       return "again";
     }
-    const answer = `run ${run} of ${visit.key}`;
-    const recording = await claim.complete({ status: 200, payload: new TextEncoder().encode(answer) });
+    const recording = await claim.complete({ status: 200, payload: bytes(answer) });
     await node.step();
     if (recording === "lost" || recording === "unrecorded") return "again";
     this.#gave(visit.key, answer);
     return "final";
+  }
+
+  /** An operator looks at a key, and does what the truth asks for. Its own operations meet no fault. */
+  async operate(key: string, force: boolean): Promise<void> {
+    const found = await this.store.find(key);
+    if (found === null || found.record.state === "done") return;
+    const { state, fence } = found.record;
+    const truth = this.#truth.get(key);
+    if (state === "unknown" && truth !== undefined) {
+      await this.store.settle(key, fence, { fence: newFence(), answer: { status: 200, payload: bytes(truth) } });
+    } else if (force || state === "unknown") {
+      if (await this.store.release(key, fence)) this.freed.set(key, (this.freed.get(key) ?? 0) + 1);
+    }
   }
 
   #gave(key: string, answer: string): void {
@@ -177,19 +226,25 @@ class World {
   }
 
   request({ key, body }: Pick<Visit, "key" | "body">): BeginRequest {
-    const { onMismatch, onInterrupted, waitMs } = this.#scenario;
+    const { onMismatch, onInterrupted, waitMs, retentionMs, asksKnow } = this.#scenario;
     return {
       id: key,
       labels: { account: "a", key, operation: "POST /", runId: `r${this.#runs}` },
       fingerprint: `x1:${body}`,
-      retention: { forMs: 400 * 86_400_000 },
+      retention: { forMs: retentionMs ?? 400 * 86_400_000 },
       arrivedAtMonotonicMs: this.clock.monotonic(),
       leaseMs: LEASE_MS,
       waitMs,
       rules: { onMismatch, onInterrupted, duplicates: "replay", waits: waitMs > 0 },
       refusal: null,
-      // Whoever is asked knows the truth: whether the operation took effect.
-      ask: async () => (this.effects.has(key) ? { outcome: "unknown" } : { outcome: "never-happened" }),
+      // Whoever is asked knows the truth: whether the operation took effect, and perhaps what it answered.
+      ask: async () => {
+        const truth = this.#truth.get(key);
+        if (truth === undefined) return { outcome: "never-happened" };
+        return asksKnow === true
+          ? { outcome: "done", answer: { status: 200, payload: bytes(truth) } }
+          : { outcome: "unknown" };
+      },
     };
   }
 }
@@ -198,6 +253,8 @@ class World {
 export async function play(scenario: Scenario): Promise<Outcome> {
   const world = new World(scenario);
   for (const visit of scenario.visits) world.clock.after(visit.atMs, () => void world.client(visit));
+  for (const { atMs, key, force } of scenario.operator ?? [])
+    world.clock.after(atMs, () => void world.operate(key, force));
   for (const { atMs, byMs } of scenario.clockSteps) world.clock.after(atMs, () => world.clock.step(byMs));
   await world.clock.run(120_000);
   const living = world.nodes.filter((node) => node.alive).length;
@@ -219,11 +276,13 @@ export async function play(scenario: Scenario): Promise<Outcome> {
   }
   return {
     effects: world.effects,
+    runs: world.runs,
+    freed: world.freed,
     answers: world.answers,
     finally: finals,
     crashed: living < world.nodes.length,
     steps: world.nodes.map((node) => node.steps),
-    hanging: living === world.nodes.length ? world.pending : 0,
+    hanging: world.nodes.reduce((sum, node) => sum + (node.alive ? node.pending : 0), 0),
   };
 }
 
