@@ -46,7 +46,11 @@ export interface SqliteCommonOptions {
 
 /** A file of the store's own, which a worker thread keeps open. */
 export interface SqliteFileOptions extends SqliteCommonOptions {
-  /** The file; it is made where it is missing, its directory is not. `-wal` and `-shm` files stand beside it. */
+  /**
+   * The file; it is made where it is missing, its directory is not. `-wal` and `-shm` files stand beside it. Other
+   * processes may open it with any SQLite; this process must not open it with another SQLite library than the store's,
+   * since two of them in one process do not see each other's locks (https://sqlite.org/howtocorrupt.html, 2.2.1).
+   */
   readonly path: string;
   /** Memory for pages of the file, in bytes. Default 64 MiB. */
   readonly cacheBytes?: number;

@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { DatabaseSync } from "@photostructure/sqlite";
 import { sealedStore } from "onceward/stores/sealed";
 import { sqliteStore } from "onceward/stores/sqlite";
 import { fakeClock, type StorePlace } from "onceward/testing";
+import { DatabaseSync } from "./database.js";
 
 /** A new directory, and how to remove it. */
 export function temporaryDirectory(): { readonly path: string; readonly remove: () => void } {

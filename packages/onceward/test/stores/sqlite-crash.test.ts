@@ -6,9 +6,9 @@ import { once } from "node:events";
 import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { DatabaseSync } from "@photostructure/sqlite";
 import { sqliteStore } from "onceward/stores/sqlite";
 import { describe, expect, it } from "vitest";
+import { DatabaseSync } from "./database.js";
 import { temporaryDirectory } from "./places.js";
 
 const WRITER = fileURLToPath(new URL("./children/busy-writer.js", import.meta.url));

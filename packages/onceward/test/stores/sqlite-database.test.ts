@@ -1,10 +1,10 @@
 // The SQLite store on a database of its user's own: the shared suite, and how the two get on.
 
 import { join } from "node:path";
-import { DatabaseSync } from "@photostructure/sqlite";
 import { sqliteStore } from "onceward/stores/sqlite";
 import { storeSuite } from "onceward/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DatabaseSync } from "./database.js";
 import { sqlitePlace, temporaryDirectory } from "./places.js";
 
 storeSuite({

@@ -4,10 +4,10 @@ import { randomBytes } from "node:crypto";
 import { readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import type { Worker } from "node:worker_threads";
-import { DatabaseSync } from "@photostructure/sqlite";
 import type { ClaimRequest, Store } from "onceward";
 import { type SqliteFileOptions, sqliteStore } from "onceward/stores/sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DatabaseSync } from "./database.js";
 import { temporaryDirectory } from "./places.js";
 
 let directory: ReturnType<typeof temporaryDirectory>;

@@ -14,9 +14,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync } from "@photostructure/sqlite";
 import { sqliteStore } from "onceward/stores/sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DatabaseSync } from "./database.js";
 import { temporaryDirectory } from "./places.js";
 
 let directory: ReturnType<typeof temporaryDirectory>;

@@ -17,14 +17,14 @@ export function listSlice(session: Session, query: ListArgs): Slice<RecordRow> {
   const { sql, now } = session;
   const before = query.cursor === null ? Number.MAX_SAFE_INTEGER : sequenceOf(query.cursor);
   const state = query.state === null ? null : stateNumber(query.state);
-  const floor = query.state === null || query.state === "done" ? sliceFloor(session, before) : 0;
+  // There is an index of the unknown ones, which are found without looking at others.
+  const floor = query.state === "unknown" ? 0 : sliceFloor(session, before);
 
   const conditions = ["seq < ?", "seq >= ?", "(expires_at > ? OR lease_until > ?)"];
   const parameters: SqlValue[] = [before, floor, now, now];
   if (state !== null) {
-    // Spelled out, since only so SQLite knows that the index of open records covers it.
-    conditions.push(query.state === "done" ? "state = 1" : "state <> 1", "state = ?");
-    parameters.push(state);
+    // Spelled out and not bound, since only so SQLite knows that the index has them all.
+    conditions.push(`state = ${state}`);
   }
   if (query.account !== null) {
     conditions.push("account_id = (SELECT id FROM onceward_accounts WHERE name = ?)");
