@@ -279,3 +279,14 @@ function change(sql: string): void {
   database.exec(sql);
   database.close();
 }
+
+describe("4.3 the store's clock", () => {
+  it("is the machine's, unless a test gives another", async () => {
+    const store = await opened();
+    const before = Date.now();
+    const result = await store.claim(claimOf());
+    const now = result.outcome === "full" ? 0 : result.now;
+    expect(now).toBeGreaterThanOrEqual(before);
+    expect(now).toBeLessThanOrEqual(Date.now());
+  });
+});
