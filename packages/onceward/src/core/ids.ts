@@ -7,13 +7,17 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 const pool = new Uint8Array(4096);
 let used = pool.length;
 
-function randomHex(byteCount: number): string {
-  if (used + byteCount > pool.length) {
+function randomByte(): number {
+  if (used === pool.length) {
     crypto.getRandomValues(pool);
     used = 0;
   }
+  return pool[used++] as number;
+}
+
+function randomHex(byteCount: number): string {
   let text = "";
-  for (let index = 0; index < byteCount; index++) text += HEX[pool[used++] as number];
+  for (let index = 0; index < byteCount; index++) text += HEX[randomByte()];
   return text;
 }
 
@@ -24,6 +28,18 @@ export function newFence(): Fence {
 
 let lastMs = 0;
 let sequence = 0;
+// Of ids that are made by the thousand a second, most begin alike.
+let prefixMs = -1;
+let prefix = "";
+
+function timePrefix(ms: number): string {
+  if (ms !== prefixMs) {
+    const time = ms.toString(16).padStart(12, "0");
+    prefix = `${time.slice(0, 8)}-${time.slice(8)}-7`;
+    prefixMs = ms;
+  }
+  return prefix;
+}
 
 /**
  * A new id that sorts by time (UUIDv7, RFC 9562 §5.7): milliseconds, then a counter within the millisecond, then 62
@@ -37,8 +53,7 @@ export function newTimeId(nowMs: number): string {
     lastMs++;
     sequence = 0;
   }
-  const time = lastMs.toString(16).padStart(12, "0");
-  const random = randomHex(8);
-  const variant = HEX[(Number.parseInt(random.slice(0, 2), 16) & 0x3f) | 0x80] as string;
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${sequence.toString(16).padStart(3, "0")}-${variant}${random.slice(2, 4)}-${random.slice(4)}`;
+  const counter = `${HEX[sequence >> 8]?.slice(1)}${HEX[sequence & 0xff]}`;
+  const variant = HEX[(randomByte() & 0x3f) | 0x80] as string;
+  return `${timePrefix(lastMs)}${counter}-${variant}${randomHex(1)}-${randomHex(6)}`;
 }
