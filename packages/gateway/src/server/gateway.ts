@@ -75,7 +75,7 @@ class Gateway implements RunningGateway {
     const holder: { runtime: Runtime | null } = { runtime: null };
     const layer = createGatewayLayer(config, { store, metrics, log, runtime: () => held(holder) });
     const via = `onceward-${randomBytes(4).toString("hex")}`;
-    const current = await createGeneration(config, { store, via, layer });
+    const current = await createGeneration(config, { store, via, layer, log });
     const runtime: Runtime = {
       current,
       log,
@@ -181,7 +181,7 @@ class Gateway implements RunningGateway {
     const same = JSON.stringify(layerSettings(config)) === JSON.stringify(layerSettings(old.config));
     const { metrics, log } = this.#runtime;
     const layer = same ? old.layer : createGatewayLayer(config, { store, metrics, log, runtime: () => this.#runtime });
-    const next = await createGeneration(config, { store, via: this.#via, layer });
+    const next = await createGeneration(config, { store, via: this.#via, layer, log });
     if (!same) this.#layers.push(layer);
     return next;
   }

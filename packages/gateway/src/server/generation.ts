@@ -19,6 +19,7 @@ export interface GenerationParts {
   /** This gateway's name in `Via`. */
   readonly via: string;
   readonly layer: Layer;
+  readonly log: Logger;
 }
 
 /**
@@ -27,7 +28,7 @@ export interface GenerationParts {
  */
 export async function createGeneration(
   config: GatewayConfig,
-  { store, via, layer }: GenerationParts,
+  { store, via, layer, log }: GenerationParts,
 ): Promise<Generation> {
   for (const { name, policy } of config.routes) {
     if (policy === null) continue;
@@ -37,7 +38,9 @@ export async function createGeneration(
     if (fault !== null) throw new IdempotencyError("config_invalid", `route ${name}: ${fault}`);
   }
   const accounts = await createAccounts(config.account, store, { longestRetentionMs: longestRetention(config.routes) });
-  const upstreams = new Upstreams({ tls: config.upstreamTls, timeouts: config.timeouts, limits: config.limits });
+  const { upstreamTls: tls, timeouts, limits } = config;
+  const onFault = (error: Error): void => log.error({ err: error }, "an answer was not handled well");
+  const upstreams = new Upstreams({ tls, timeouts, limits, onFault });
   const route = createRouter(config, upstreams);
   const { routes, namespace } = config;
   const wellKnown = createWellKnown({

@@ -162,7 +162,17 @@ export class Listener {
       running.delete(response);
       if (this.#runtime.stopping) this.#closeIfIdle(socket);
     });
-    connection.refused = !serve(this.#runtime, request, response, expectsContinue);
+    try {
+      connection.refused = !serve(this.#runtime, request, response, expectsContinue);
+    } catch (error) {
+      this.#failed(error, socket);
+    }
+  }
+
+  /** A fault of our own ends one connection, not the process. */
+  #failed(error: unknown, socket: Socket): void {
+    this.#runtime.log.error({ err: error }, "a request failed inside the gateway");
+    socket.destroy();
   }
 
   #closeIfIdle(socket: Socket): void {
@@ -179,13 +189,17 @@ export class Listener {
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    socket.on("error", () => socket.destroy());
     if (this.#connection(socket).running.size > 0) {
       // Its answer would overtake that of the request before it.
       socket.destroy();
     } else if (isWebSocket(request)) {
       this.#connection(socket).isTunnel = true;
-      serveTunnel(this.#runtime, request, responseOn(request, socket), { socket, head, tunnels: this.#tunnels });
+      socket.on("error", () => socket.destroy());
+      try {
+        serveTunnel(this.#runtime, request, responseOn(request, socket), { socket, head, tunnels: this.#tunnels });
+      } catch (error) {
+        this.#failed(error, socket);
+      }
     } else {
       socket.unshift(withoutUpgrade(request, head));
       this.#server.emit(this.#secure ? "secureConnection" : "connection", socket);

@@ -1,5 +1,6 @@
 // Connections to one origin for one kind of request, reused last in, first out.
 
+import type { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { type buildConnector, Client, type Dispatcher } from "undici";
 import { type AnswerSink, type CallHost, UpstreamCall } from "./call.js";
@@ -13,6 +14,8 @@ export interface LaneOptions {
   /** A connection that was idle for longer is not used again. */
   readonly maxIdleMs: number;
   readonly maxHeaders: number;
+  /** Told of faults of our own in handling an answer, which would end the process otherwise. */
+  onFault(error: Error): void;
 }
 
 /** One connection; undici's Client opens it anew where it was closed. */
@@ -120,6 +123,8 @@ export class Lane implements CallHost {
       });
     };
     const slot: Slot = { client: new Client(origin, { ...client, connect: connector }), socket: null, idleSince: -1 };
+    // Not among the events in undici's types; it is emitted where a handler throws.
+    (slot.client as EventEmitter).on("error", (error: Error) => this.#options.onFault(error));
     return slot;
   }
 

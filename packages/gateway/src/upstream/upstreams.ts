@@ -20,6 +20,8 @@ export interface UpstreamOptions {
   readonly tls: UpstreamTls;
   readonly timeouts: Timeouts;
   readonly limits: Limits;
+  /** Told of faults of our own in handling an answer. */
+  onFault(error: Error): void;
 }
 
 /** Where requests of a route go. */
@@ -105,6 +107,7 @@ export class Upstreams {
         origin,
         serverName: serverName || "-",
         maxIdleMs,
+        onFault: this.#options.onFault,
         maxHeaders: limits.maxHeaders,
         connect,
         client: this.#clientOptions(maxIdleMs),
