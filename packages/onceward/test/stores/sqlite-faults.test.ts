@@ -290,3 +290,32 @@ describe("4.3 the store's clock", () => {
     expect(now).toBeLessThanOrEqual(Date.now());
   });
 });
+
+describe("a batch in which one fails", () => {
+  it("costs its neighbours a few commits, not one each, and they know the instants that were kept", async () => {
+    const store = await opened();
+    change("PRAGMA wal_checkpoint(TRUNCATE)");
+    const claims = Array.from({ length: 200 }, () => store.claim(claimOf()));
+    const listing = store.list({ limit: 1, cursor: "no cursor" });
+    await expect(listing).rejects.toMatchObject({ code: "request_invalid" });
+    for (const result of await Promise.all(claims)) {
+      if (result.outcome !== "claimed") throw new Error(result.outcome);
+      expect((await store.find(result.record.id))?.record).toEqual(result.record);
+    }
+    expect(frames(path).filter((size) => size > 0).length).toBeLessThan(30);
+  });
+
+  it("is not needed for a queue that is never empty to be answered whole", async () => {
+    const store = await opened({ maxBatch: 8 });
+    let answered = 0;
+    await Promise.all(
+      Array.from({ length: 64 }, async () => {
+        for (let turn = 0; turn < 40; turn++) {
+          await store.claim(claimOf());
+          answered += 1;
+        }
+      }),
+    );
+    expect(answered).toBe(64 * 40);
+  });
+});

@@ -1,4 +1,4 @@
-// Runs the operations of a batch in one transaction, and each alone where one of them spoils it for the others.
+// Runs the operations of a batch in one transaction, and in smaller ones where one of them spoils it for the others.
 
 import { IdempotencyError, isIdempotencyError } from "../../core/errors.js";
 import type { StoreLimits } from "../../core/store.js";
@@ -31,8 +31,8 @@ const RETRY_MS = 3;
  * Runs batches on one connection, one after the other.
  *
  * A batch is one `BEGIN IMMEDIATE … COMMIT`, or a deferred transaction where it only reads. If a member fails (a value
- * that is too large, a full disk), the transaction is rolled back and each member runs again in one of its own, so that
- * only that one fails. Nothing is acknowledged before its commit.
+ * that is too large, a full disk), the transaction is rolled back and its halves run again, and theirs, until only that
+ * one fails. Nothing is acknowledged before its commit.
  */
 export class BatchRunner {
   readonly #sql: Statements;
@@ -49,16 +49,15 @@ export class BatchRunner {
     } catch (error) {
       if (batch.calls.length === 1 || !isMembersFault(error)) return failed(batch, faultOf(error));
     }
-    const values: unknown[] = [];
-    const faults: Array<readonly [number, Fault]> = [];
-    let now = 0;
-    for (const [index, call] of batch.calls.entries()) {
-      const reply = await this.run({ calls: [call], now: batch.now });
-      now = reply.now;
-      values.push(reply.values[0]);
-      for (const [, fault] of reply.faults) faults.push([index, fault]);
-    }
-    return { now, values, faults };
+    const middle = batch.calls.length >> 1;
+    const first = await this.run({ ...batch, calls: batch.calls.slice(0, middle) });
+    const second = await this.run({ ...batch, calls: batch.calls.slice(middle) });
+    const faults = second.faults.map(([index, fault]) => [middle + index, fault] as const);
+    return {
+      instants: [...first.instants, ...second.instants],
+      values: [...first.values, ...second.values],
+      faults: [...first.faults, ...faults],
+    };
   }
 
   async #transaction(batch: Batch): Promise<BatchReply> {
@@ -84,7 +83,7 @@ export class BatchRunner {
       const values = batch.calls.map(([name, ...args]) => HANDLERS[name](session, ...args));
       session.finish();
       this.#sql.run("COMMIT");
-      return { now, values, faults: [] };
+      return { instants: values.map(() => now), values, faults: [] };
     } catch (error) {
       this.#rollBack();
       throw error;
@@ -121,11 +120,12 @@ function isMembersFault(error: unknown): boolean {
   );
 }
 
-function failed(batch: Batch, fault: Fault): BatchReply {
+/** The reply to a batch of which no member succeeded, all for the same reason. */
+export function failed(batch: Batch, fault: Fault): BatchReply {
   return {
-    now: 0,
+    instants: batch.calls.map(() => 0),
     values: batch.calls.map(() => null),
-    faults: batch.calls.map((_, index) => [index, fault] as const),
+    faults: batch.calls.map((_, index) => [index, fault]),
   };
 }
 

@@ -31,6 +31,9 @@ interface Member {
   readonly reject: (error: unknown) => void;
 }
 
+/** Members that have been sent and still stand in the queue, at most. */
+const CUT_OFF = 4_096;
+
 /** An answer, and the instant it was judged by. */
 export interface Answered<T> {
   readonly value: T;
@@ -131,8 +134,9 @@ export class Gatherer {
       // One that gave up while it waited had no effect and is to have none.
       if (member?.pending) members.push(member);
     }
-    if (this.#sent === this.#queue.length) {
-      this.#queue = [];
+    // Cut off seldom, since that moves all that is behind; but also where new ones always come before it is empty.
+    if (this.#sent === this.#queue.length || this.#sent >= CUT_OFF) {
+      this.#queue = this.#queue.slice(this.#sent);
       this.#sent = 0;
     }
     return members;
@@ -144,7 +148,7 @@ export class Gatherer {
       const fault = faults.get(index);
       settle(member, () => {
         if (fault !== undefined) member.reject(errorOf(fault));
-        else member.resolve(reply.values[index] as never, reply.now);
+        else member.resolve(reply.values[index] as never, reply.instants[index] ?? 0);
       });
     }
   }

@@ -114,7 +114,8 @@ export interface Batch {
 
 /** What became of a batch: a value for each call, in order, or an error. */
 export interface BatchReply {
-  readonly now: number;
+  /** The instant that each call was judged by. */
+  readonly instants: readonly number[];
   readonly values: readonly unknown[];
   /** By the index of the call; its value is then meaningless. */
   readonly faults: ReadonlyArray<readonly [index: number, fault: Fault]>;

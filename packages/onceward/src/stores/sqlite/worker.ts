@@ -3,7 +3,7 @@
 import { statSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { IdempotencyError } from "../../core/errors.js";
-import { BatchRunner, faultOf } from "./batch.js";
+import { BatchRunner, failed, faultOf } from "./batch.js";
 import { loadDriver, type OwnedDatabase } from "./driver.js";
 import { ExitGate } from "./exit-gate.js";
 import { openFile } from "./open-file.js";
@@ -63,8 +63,7 @@ async function serve(database: OwnedDatabase): Promise<void> {
     try {
       assertThere();
     } catch (error) {
-      const fault = faultOf(error);
-      return { now: 0, values: [], faults: batch.calls.map((_, index) => [index, fault]) };
+      return failed(batch, faultOf(error));
     }
     return runner.run(batch);
   };
