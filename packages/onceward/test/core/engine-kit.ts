@@ -1,6 +1,5 @@
 // What the engine's tests are built with: an engine over a memory store with faults, all on one fake clock.
 
-import { sleep } from "../../src/core/clock.js";
 import { type BeginRequest, type Begun, Engine, type EngineOptions } from "../../src/core/engine.js";
 import type { EngineEvent } from "../../src/core/events.js";
 import type { Store } from "../../src/core/store.js";
@@ -9,7 +8,7 @@ import { type FakeClock, fakeClock } from "../../src/testing/fake-clock.js";
 import { type Fault, type FaultOperation, type FaultStore, faultStore } from "../../src/testing/fault-store.js";
 
 export const LEASE_MS = 3_000;
-export const TIMEOUT_MS = 500;
+const TIMEOUT_MS = 500;
 export const ID = "1".repeat(64);
 
 export interface Kit {
@@ -108,5 +107,3 @@ export async function interrupted(kit: Kit, over: Partial<BeginRequest> = {}): P
   await store.claim({ id, fence: "d".repeat(32), fingerprint, ageMs: 0, retention, leaseMs, labels });
   await clock.run(leaseMs);
 }
-
-export { sleep };

@@ -242,7 +242,8 @@ class World {
         const truth = this.#truth.get(key);
         if (truth === undefined) return { outcome: "never-happened" };
         return asksKnow === true
-          ? { outcome: "done", answer: { status: 200, payload: bytes(truth) } }
+          ? // In words of its own, so that a stalled owner's answer beside it is noticed.
+            { outcome: "done", answer: { status: 200, payload: bytes(`told: ${truth}`) } }
           : { outcome: "unknown" };
       },
     };

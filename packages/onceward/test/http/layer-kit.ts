@@ -43,7 +43,7 @@ export interface RequestOver extends Partial<Omit<LayerRequest, "policy" | "acco
 
 const policies = new Map<string, Policy>();
 
-export function policyOf(options: PolicyOptions = {}, surface: "library" | "gateway" = "gateway"): Policy {
+function policyOf(options: PolicyOptions = {}, surface: "library" | "gateway" = "gateway"): Policy {
   const made = () => resolvePolicy(options, { surface, hasRoutes: true });
   const functions = Object.values(options).some((value) => typeof value === "function");
   if (functions) return made();
