@@ -108,7 +108,8 @@ class SqliteStore implements Store {
       name: "sqlite",
       durability: this.#durability,
       maxRetentionMs: Number.MAX_SAFE_INTEGER,
-      shared: true,
+      // A database in memory is its process's own.
+      shared: this.#durability !== "process",
       maxClockSkewMs: 0,
     };
   }
@@ -232,6 +233,8 @@ class SqliteStore implements Store {
 
 type Ask = <K extends OperationName>(name: K, ...args: Operations[K]["args"]) => Promise<Operations[K]["value"]>;
 
+const RUNS_AT_ONCE = 250;
+
 class SqliteHistory implements HistoryStore {
   readonly #ask: Ask;
 
@@ -240,7 +243,10 @@ class SqliteHistory implements HistoryStore {
   }
 
   async putRuns(runs: readonly Run[]): Promise<void> {
-    await this.#ask("putRuns", runs);
+    // Claims come in between, also where much history has gathered.
+    for (let start = 0; start < runs.length; start += RUNS_AT_ONCE) {
+      await this.#ask("putRuns", runs.slice(start, start + RUNS_AT_ONCE));
+    }
   }
 
   listRuns(query: RunQuery): Promise<Page<Run>> {
@@ -316,8 +322,25 @@ function assertIds(id: RecordId, ...fences: readonly Fence[]): void {
   }
 }
 
+/** The least that each number may be. */
+const LEAST = {
+  maxBatch: 1,
+  maxQueued: 1,
+  maxWaitMs: 1,
+  busyTimeoutMs: 0,
+  cacheBytes: 0,
+  checkpointPages: 1,
+  maxPages: 1,
+};
+
 function assertValid(options: SqliteStoreOptions): void {
   const invalid = (message: string) => new IdempotencyError("config_invalid", message);
+  const numbers: Readonly<Record<string, unknown>> = { ...options, ...options.limits };
+  for (const [name, least] of Object.entries({ ...LEAST, maxRecords: 0, maxRecordsPerAccount: 0 })) {
+    const value = numbers[name];
+    if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= least)) continue;
+    throw invalid(`sqliteStore's option \`${name}\` is ${String(value)}; it is to be a whole number from ${least} on.`);
+  }
   if ("database" in options) return;
   if (typeof options.path !== "string" || options.path === "" || options.path.includes("\0")) {
     throw invalid("sqliteStore needs a `path`: the file to keep records in, such as ./onceward.db.");
