@@ -25,6 +25,8 @@ export interface GaugeSources {
   /** Disk that spooled request bodies take. */
   readonly spoolBytes?: () => number;
   readonly connections?: () => number;
+  /** Runs that were never written since the store did not keep up. */
+  readonly droppedRuns?: () => number;
 }
 
 export interface Metrics {
@@ -43,8 +45,6 @@ export interface Metrics {
   purged(count: number): void;
   /** Runs that left the history since there are too many. */
   trimmed(count: number): void;
-  /** Runs that were never written since the store did not keep up. */
-  dropped(count: number): void;
   watch(sources: GaugeSources): void;
 }
 
@@ -94,7 +94,6 @@ export function createMetrics(options: { readonly version?: string; readonly pro
     },
     purged: (count) => counters.purged.inc(count),
     trimmed: (count) => counters.trimmed.inc(count),
-    dropped: (count) => counters.dropped.inc(count),
     watch: (sources) => watch(registry, sources),
   };
 }
@@ -114,7 +113,6 @@ function makeCounters(registry: Registry) {
     ]),
     purged: counter("onceward_records_purged_total", "Expired records that were deleted.", []),
     trimmed: counter("onceward_runs_trimmed_total", "Runs that left the history to make room.", []),
-    dropped: counter("onceward_runs_dropped_total", "Runs that the store was too slow to take into the history.", []),
   };
 }
 
@@ -168,4 +166,5 @@ function watch(registry: Registry, sources: GaugeSources): void {
   gauge("onceward_buffer_bytes", "Memory that bodies of keyed requests and answers take.", sources.bufferBytes);
   gauge("onceward_spool_bytes", "Disk that spooled request bodies take.", sources.spoolBytes);
   gauge("onceward_connections", "Open client connections.", sources.connections);
+  gauge("onceward_dropped_runs", "Runs that the store was too slow to take into the history.", sources.droppedRuns);
 }

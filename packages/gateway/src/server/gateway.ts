@@ -94,6 +94,7 @@ class Gateway implements RunningGateway {
       bufferBytes: () => runtime.memory.usedBytes,
       spoolBytes: () => runtime.disk.usedBytes,
       connections: () => listener.connections,
+      droppedRuns: () => runtime.current.layer.droppedRuns,
     });
     await listener.listen(config.listen);
     let admin: AdminServer | null = null;

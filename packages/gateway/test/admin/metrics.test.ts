@@ -96,14 +96,13 @@ test("failures of the store, purges and what left the history are counted", asyn
   metrics.onEvent(event({ type: "store-failed", operation: "claim", error: new Error("x") }));
   metrics.purged(500);
   metrics.trimmed(20);
-  metrics.dropped(3);
-  metrics.watch({ bufferBytes: () => 4_096, spoolBytes: () => 0, connections: () => 7 });
+  metrics.watch({ bufferBytes: () => 4_096, spoolBytes: () => 0, connections: () => 7, droppedRuns: () => 3 });
   const samples = await scrape();
   expect(samples.get('onceward_store_failures_total{operation="claim"}')).toBe(1);
   expect(samples.get('onceward_events_total{type="store-failed"}')).toBe(1);
   expect(samples.get("onceward_records_purged_total")).toBe(500);
   expect(samples.get("onceward_runs_trimmed_total")).toBe(20);
-  expect(samples.get("onceward_runs_dropped_total")).toBe(3);
+  expect(samples.get("onceward_dropped_runs")).toBe(3);
   expect(samples.get("onceward_buffer_bytes")).toBe(4_096);
   expect(samples.get("onceward_connections")).toBe(7);
 });

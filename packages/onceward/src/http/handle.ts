@@ -43,6 +43,16 @@ export function createLayer(options: LayerOptions): Layer {
   return new HttpLayer(options);
 }
 
+/** A caller that cannot be told now may be told in a moment (503); the other refusals need another request. */
+function accountProblem({ status, detail, wwwAuthenticate }: Extract<AccountReading, { kind: "refused" }>): Problem {
+  return problem("account_unknown", {
+    status,
+    detail,
+    ...(status === 503 ? { retryAfterMs: 1_000 } : {}),
+    ...(wwwAuthenticate === undefined ? {} : { wwwAuthenticate }),
+  });
+}
+
 class HttpLayer implements Layer {
   readonly #options: LayerOptions;
   readonly #clock: Clock;
@@ -84,12 +94,7 @@ class HttpLayer implements Layer {
         return this.#refuse(policy, run, problem("key_invalid", { detail: reading.rule }));
       const account = await request.account();
       if (account.kind === "refused") {
-        const { status, detail, wwwAuthenticate } = account;
-        return this.#refuse(
-          policy,
-          run,
-          problem("account_unknown", { status, detail, ...(wwwAuthenticate === undefined ? {} : { wwwAuthenticate }) }),
-        );
+        return this.#refuse(policy, run, accountProblem(account));
       }
       run.account = account.label ?? account.account;
       const keyed: Keyed = { request, compiled, key: reading.key, account, run };
@@ -110,6 +115,10 @@ class HttpLayer implements Layer {
       return { state, since, expiresAt, endedAt: endedAt ?? since, status: status ?? 0 };
     }
     return { state: "absent" };
+  }
+
+  get droppedRuns(): number {
+    return this.#runs.dropped;
   }
 
   async drain(timeoutMs: number): Promise<void> {

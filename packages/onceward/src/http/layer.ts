@@ -176,4 +176,6 @@ export interface Layer {
   keyState(query: KeyQuery): Promise<KeyState>;
   /** Resolves when answers that could not be recorded yet are, or after `timeoutMs`, and the history is written. */
   drain(timeoutMs: number): Promise<void>;
+  /** Runs that were not written since the history did not keep up. */
+  readonly droppedRuns: number;
 }

@@ -134,7 +134,7 @@ describe("SPEC §2 §3 before anything runs", () => {
     expect(await send({ key: "same" })).toMatchObject({ ran: false, status: 201 });
   });
 
-  test("S1 an account that is not known is 400, or 401 with its challenge", async () => {
+  test("S1 an account that is not known is 400, 401 with its challenge, or 503 while nobody can tell", async () => {
     const { send } = layerKit();
     const refused = { kind: "refused", detail: "Say who you are." } as const;
     expect(await send({ account: { ...refused, status: 400 } })).toMatchObject({
@@ -145,6 +145,9 @@ describe("SPEC §2 §3 before anything runs", () => {
     const sent = await send({ account: { ...refused, status: 401, wwwAuthenticate: "Bearer" } });
     expect(sent).toMatchObject({ status: 401, code: "account_unknown" });
     expect(headerValue(sent.headers, "www-authenticate")).toBe("Bearer");
+    const later = await send({ account: { ...refused, status: 503 } });
+    expect(later).toMatchObject({ status: 503, code: "account_unknown" });
+    expect(headerValue(later.headers, "retry-after")).toBe("1");
   });
 
   test("S1 records made under a replaced account key are found, new ones are made under the new", async () => {
