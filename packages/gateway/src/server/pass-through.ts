@@ -113,6 +113,7 @@ export class PassedAnswer implements AnswerSink {
 
   onEnd(trailers: HeaderList): void {
     this.#begun = true;
+    this.#upload?.destroy();
     this.#options.observation?.responseEnd(this.#head);
     const kept = trailers.filter(([field]) => {
       const name = field.toLowerCase();
@@ -127,6 +128,7 @@ export class PassedAnswer implements AnswerSink {
   };
 
   onFailure(failure: UpstreamFailure): void {
+    this.#upload?.destroy();
     this.#options.observation?.responseEnd(null);
     const { response, runtime, route, clientGone } = this.#exchange;
     if (clientGone) return;

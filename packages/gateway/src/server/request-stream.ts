@@ -32,6 +32,8 @@ export class RequestStream extends Readable {
     this.#timer = setTimeout(this.#onSilence, options.silenceMs);
     request.on("data", this.#onData).on("end", this.#onEnd).on("close", this.#onClose).on("error", this.#onClose);
     request.pause();
+    // Whoever reads it is told of an error; where nobody reads it any more, nobody minds.
+    this.on("error", ignore);
   }
 
   override _read(): void {

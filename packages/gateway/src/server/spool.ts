@@ -45,7 +45,9 @@ export class Spool {
 
   /** All that was written. */
   read(): Readable {
-    return createReadStream("", { fd: this.#file, start: 0, end: this.#bytes - 1, autoClose: false });
+    const stream = createReadStream("", { fd: this.#file, start: 0, end: this.#bytes - 1, autoClose: false });
+    // Whoever reads it is told; a file that is closed since nobody reads any more is no fault.
+    return stream.on("error", () => undefined);
   }
 
   async close(): Promise<void> {

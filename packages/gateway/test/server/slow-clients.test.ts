@@ -2,7 +2,8 @@ import { connect } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { raw, send, until } from "./support/client.js";
 import { gateway } from "./support/gateway.js";
-import { rawUpstream, upstream } from "./support/upstream.js";
+import { gatewayProcess } from "./support/process.js";
+import { closedPort, rawUpstream, upstream } from "./support/upstream.js";
 
 const POST = "POST /pay HTTP/1.1\r\nHost: a\r\n";
 
@@ -81,6 +82,55 @@ describe("clients that stop in the middle", () => {
     greedy.write(Array.from({ length: 1_000 }, (_, at) => get(at)).join(""));
     await greedy.closed();
     expect(behind.seen.length).toBeLessThan(200);
+  });
+});
+
+describe("uploads that nobody reads", () => {
+  test.each([
+    ["refused, without a key", "", {}],
+    ["refused, with a key and a spooled body", "Idempotency-Key: k\r\n", { limits: { spoolAbove: 1_000 } }],
+  ])("to an upstream that is %s: 502, and the client that leaves takes nothing with it", async (_, key, more) => {
+    const { port } = await gateway({ upstream: `http://127.0.0.1:${await closedPort()}`, ...more });
+    const length = 3_000_000;
+    for (const leavesAt of [100_000, length]) {
+      const client = raw(port);
+      client.write(`${POST}${key}Content-Length: ${length}\r\n\r\n`);
+      client.socket.write(Buffer.alloc(leavesAt));
+      if (key === "" || leavesAt === length) await client.until(/^HTTP\/1\.1 502 [\s\S]*upstream_unavailable/);
+      client.socket.destroy();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect((await send(port)).status).toBe(502);
+  });
+
+  test("leave nothing that keeps the gateway's process from ending", async () => {
+    const through = await gatewayProcess({ upstream: `http://127.0.0.1:${await closedPort()}`, store: "memory:" });
+    const client = raw(through.port);
+    client.write(`${POST}Content-Length: 3000000\r\n\r\n`);
+    client.socket.write(Buffer.alloc(200_000));
+    await client.until(/^HTTP\/1\.1 502 /);
+    client.socket.destroy();
+    through.kill("SIGTERM");
+    await through.gone;
+    expect(through.child.exitCode).toBe(0);
+  });
+
+  test("an answer before the end of an endless upload: the client gets it whole, and the upload is cut off", async () => {
+    const behind = await rawUpstream(
+      (socket) => void socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"),
+    );
+    const { port } = await gateway({ upstream: behind.url });
+    const client = raw(port);
+    client.write(`${POST}Transfer-Encoding: chunked\r\n\r\n`);
+    const piece = Buffer.from(`4000\r\n${"x".repeat(0x4000)}\r\n`);
+    const feed = (): void => {
+      if (client.socket.destroyed) return;
+      if (client.socket.write(piece)) setImmediate(feed);
+      else client.socket.once("drain", feed);
+    };
+    feed();
+    await client.until(/^HTTP\/1\.1 (403 Forbidden[\s\S]*no|502 )/);
+    await client.closed();
   });
 });
 
