@@ -139,7 +139,7 @@ export interface Store {
   /** The record, without claiming. */
   find(id: RecordId): Promise<Found | null>;
 
-  /** Records that have not expired, newest first. */
+  /** Records that have not expired, newest first, without their payloads (null), which only `find` reads. */
   list(query: RecordQuery): Promise<Page<StoredRecord>>;
 
   /** Deletes up to `limit` expired records and answers how many there were. */

@@ -200,7 +200,10 @@ class MemoryStore implements Store {
       if (entry.sequence < before && matches(entry, query) && !isExpired(entry, now)) matching.push(entry);
     }
     const page = matching.slice(-limit).reverse();
-    return { items: page.map(copyOf), next: matching.length > limit ? String(page.at(-1)?.sequence) : null };
+    return {
+      items: page.map((entry) => copyOf({ ...entry, payload: null })),
+      next: matching.length > limit ? String(page.at(-1)?.sequence) : null,
+    };
   }
 
   async purge(limit: number): Promise<number> {

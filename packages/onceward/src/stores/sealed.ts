@@ -69,10 +69,7 @@ export function sealedStore(store: Store, options: SealedStoreOptions): Store {
       const found = await store.find(id);
       return found === null ? null : { ...found, record: open(found.record) };
     },
-    async list(query) {
-      const page = await store.list(query);
-      return { ...page, items: page.items.map(open) };
-    },
+    list: (query) => store.list(query),
     purge: (limit) => store.purge(limit),
     getShared: (name) => store.getShared(name),
     setShared: (name, value, expected) => store.setShared(name, value, expected),

@@ -288,7 +288,7 @@ async function collect<T>(
   for (;;) {
     const part = await slice(limit - items.length, next);
     items.push(...part.items);
-    if (part.next === null || items.length >= limit || part.large) return { items, next: part.next };
+    if (part.next === null || items.length >= limit) return { items, next: part.next };
     next = part.next;
   }
 }

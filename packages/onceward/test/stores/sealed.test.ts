@@ -92,7 +92,7 @@ describe("9.1 sealed answers", () => {
       code: "store_corrupt",
       message: expect.stringMatching(/"2026-01"/),
     });
-    await expect(later.list({ limit: 10 })).rejects.toMatchObject({ code: "store_corrupt" });
+    expect((await later.list({ limit: 10 })).items).toHaveLength(2);
   });
 
   it("can be moved to no other record, nor to another status", async () => {

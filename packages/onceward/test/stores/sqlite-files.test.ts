@@ -8,6 +8,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -71,7 +72,40 @@ async function refused(code: string, words: RegExp, at = path): Promise<void> {
   expect(contents()).toEqual(before);
 }
 
+/** Leaves `path` as a process does that dies in the middle of a transaction with a rollback journal. */
+function interrupt(sql: string): void {
+  const database = new DatabaseSync(path);
+  database.exec("PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; BEGIN IMMEDIATE");
+  // With so small a cache the changed pages reach the file before the commit.
+  database.exec(sql);
+  const left = join(directory.path, "left.db");
+  copyFileSync(path, left);
+  copyFileSync(`${path}-journal`, `${left}-journal`);
+  database.exec("ROLLBACK");
+  database.close();
+  renameSync(left, path);
+  renameSync(`${left}-journal`, `${path}-journal`);
+}
+
 describe("a store's file", () => {
+  it("P1 is rolled back where its process died before the write-ahead log was there", async () => {
+    await made(path, 20);
+    interrupt("UPDATE onceward_records SET payload = zeroblob(9000)");
+    const store = sqliteStore({ path });
+    await store.open();
+    for (let index = 0; index < 20; index++) {
+      const found = await store.find(createHash("sha256").update(String(index)).digest("hex"));
+      expect(found?.record.payload).toHaveLength(2_000);
+    }
+    await store.close();
+  });
+
+  it("of another program whose process died is refused, and not rolled back by us", async () => {
+    change("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (zeroblob(50000))");
+    interrupt("UPDATE theirs SET x = zeroblob(90000)");
+    await refused("store_foreign", /another program/);
+  });
+
   it("is made for its user alone, with our mark, in WAL mode", async () => {
     await made();
     expect(statSync(path).mode & 0o777).toBe(0o600);

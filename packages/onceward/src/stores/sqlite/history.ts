@@ -71,7 +71,7 @@ export const historyHandlers: Handlers<
       limit + 1,
     );
     const items = rows.slice(0, limit).map((row) => JSON.parse(readText(row["entry"])) as AuditEntry);
-    return { items, next: rows.length > limit ? (items.at(-1)?.id ?? null) : null, large: false };
+    return { items, next: rows.length > limit ? (items.at(-1)?.id ?? null) : null };
   },
 };
 
@@ -130,6 +130,6 @@ function listRuns({ sql }: Session, query: RunQuery): Slice<Run> {
     query.limit + 1,
   );
   const items = rows.slice(0, query.limit).map((row) => JSON.parse(readText(row["run"])) as Run);
-  if (rows.length > query.limit) return { items, next: items.at(-1)?.id ?? null, large: false };
-  return { items, next: typeof floor === "string" ? floor : null, large: false };
+  if (rows.length > query.limit) return { items, next: items.at(-1)?.id ?? null };
+  return { items, next: typeof floor === "string" ? floor : null };
 }

@@ -3,14 +3,12 @@
 import { IdempotencyError } from "../../core/errors.js";
 import type { SqlValue } from "./driver.js";
 import { type ListArgs, type RecordRow, type Slice, stateNumber } from "./protocol.js";
-import { RECORD_COLUMNS, readRecord } from "./records.js";
+import { LISTED_COLUMNS, readRecord } from "./records.js";
 import type { Session } from "./session.js";
 import { bindText, readNumber, readNumberOrNull } from "./text.js";
 
 /** Rows that one slice looks at. */
 export const SLICE_ROWS = 2_000;
-/** Bytes of answers that one slice returns; it, and the page, end early beyond them. */
-const SLICE_BYTES = 8 * 1024 * 1024;
 
 /** Looks at up to {@link SLICE_ROWS} records before the cursor; `next` says where to go on, also where none matched. */
 export function listSlice(session: Session, query: ListArgs): Slice<RecordRow> {
@@ -34,25 +32,14 @@ export function listSlice(session: Session, query: ListArgs): Slice<RecordRow> {
     conditions.push("key = ?");
     parameters.push(bindText(query.key));
   }
-  const matching = sql.all(
-    `SELECT seq, length(payload) AS bytes FROM onceward_records WHERE ${conditions.join(" AND ")}
-     ORDER BY seq DESC LIMIT ?`,
+  const rows = sql.all(
+    `SELECT ${LISTED_COLUMNS} FROM onceward_records WHERE ${conditions.join(" AND ")} ORDER BY seq DESC LIMIT ?`,
     ...parameters,
     query.limit + 1,
   );
-
-  const items: RecordRow[] = [];
-  let bytes = 0;
-  let last = before;
-  for (const { seq, bytes: size } of matching) {
-    if (items.length === query.limit || bytes >= SLICE_BYTES)
-      return { items, next: String(last), large: bytes >= SLICE_BYTES };
-    const row = sql.get(`SELECT ${RECORD_COLUMNS} FROM onceward_records WHERE seq = ?`, seq ?? null);
-    if (row !== undefined) items.push(readRecord(row));
-    bytes += readNumberOrNull(size) ?? 0;
-    last = readNumber(seq);
-  }
-  return { items, next: floor > 0 ? String(floor) : null, large: bytes >= SLICE_BYTES };
+  const items = rows.slice(0, query.limit);
+  const more = rows.length > query.limit ? readNumber(items.at(-1)?.["seq"]) : floor;
+  return { items: items.map(readRecord), next: more > 0 ? String(more) : null };
 }
 
 /** The lowest sequence number of a slice that ends before `before`; 0 where the slice is the last one. */

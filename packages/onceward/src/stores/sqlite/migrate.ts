@@ -25,13 +25,7 @@ export function checkedVersion(database: SqliteDatabaseLike, ownership: Ownershi
     const applicationId = Number(readValue(database, "PRAGMA application_id"));
     const objects = Number(readValue(database, "SELECT count(*) FROM sqlite_master"));
     if (applicationId === 0 && objects === 0) return 0;
-    if (applicationId !== APPLICATION_ID) {
-      throw new IdempotencyError(
-        "store_foreign",
-        `${place} is the SQLite database of another program and was left as it is. ` +
-          "Give the store a path of its own; it makes the file.",
-      );
-    }
+    if (applicationId !== APPLICATION_ID) throw foreign(place);
   }
   const inFile = ownership === "file" ? Number(readValue(database, "PRAGMA user_version")) : null;
   if (tables === 0 && inFile === null) return 0;
@@ -46,6 +40,15 @@ export function checkedVersion(database: SqliteDatabaseLike, ownership: Ownershi
     );
   }
   return version;
+}
+
+export function foreign(place: string, cause?: unknown): IdempotencyError {
+  return new IdempotencyError(
+    "store_foreign",
+    `${place} is the SQLite database of another program and was left as it is. ` +
+      "Give the store a path of its own; it makes the file.",
+    { cause },
+  );
 }
 
 function newer(place: string, version: number): IdempotencyError {

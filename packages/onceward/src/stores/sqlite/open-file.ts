@@ -4,7 +4,8 @@ import { accessSync, chmodSync, closeSync, constants, openSync, readSync, type S
 import { dirname } from "node:path";
 import { type ErrorCode, IdempotencyError, isIdempotencyError } from "../../core/errors.js";
 import { type OpenFile, type OwnedDatabase, sqliteCode } from "./driver.js";
-import { assertReadable, checkedVersion, migrate, readValue } from "./migrate.js";
+import { assertReadable, checkedVersion, foreign, migrate, readValue } from "./migrate.js";
+import { APPLICATION_ID } from "./schema.js";
 
 export interface OpenOptions {
   readonly path: string;
@@ -28,7 +29,7 @@ export async function openFile(open: OpenFile, options: OpenOptions): Promise<Ow
   const place = `The file ${path}`;
   const exists = assertAccessible(path, options.create);
   try {
-    if (exists && !hasUnfinishedCreation(path)) inspect(open, path, place);
+    if (exists && !hasUnfinishedCreation(path)) inspectOrRecover(open, path, place);
     const isNew = statOrNull(path) === null;
     return await retryWhileBusy(options.busyTimeoutMs, () => connect(open, options, place, isNew));
   } catch (error) {
@@ -69,6 +70,32 @@ function connect(open: OpenFile, options: OpenOptions, place: string, isNew: boo
     database.close();
     throw error;
   }
+}
+
+/**
+ * Inspects a file, unless its process died in the middle of a transaction that a rollback journal would undo: such a file
+ * cannot be read without writing. Where it bears our mark, connecting rolls it back.
+ */
+function inspectOrRecover(open: OpenFile, path: string, place: string): void {
+  try {
+    inspect(open, path, place);
+  } catch (error) {
+    if (sqliteCode(error) !== "READONLY" || statOrNull(`${path}-journal`) === null) throw error;
+    if (markOf(path) !== APPLICATION_ID) throw foreign(place, error);
+  }
+}
+
+/** The application id in a file's header (https://sqlite.org/fileformat.html#the_database_header). */
+function markOf(path: string): number {
+  const header = new Uint8Array(100);
+  // Unlike in `inspect` no lock can get lost: while a journal waits to be rolled back nobody has the file open.
+  const descriptor = openSync(path, "r");
+  try {
+    readSync(descriptor, header, 0, header.length, 0);
+  } finally {
+    closeSync(descriptor);
+  }
+  return new DataView(header.buffer).getUint32(68);
 }
 
 /** Looks at a file through a connection that cannot write, and refuses what is not ours or is damaged. */

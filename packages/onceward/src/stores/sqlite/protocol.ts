@@ -46,8 +46,6 @@ export type ClaimValue =
 export interface Slice<T> {
   readonly items: readonly T[];
   readonly next: string | null;
-  /** Whether a page is to end here although it could have more items, since these are large. */
-  readonly large: boolean;
 }
 
 export interface ListArgs {

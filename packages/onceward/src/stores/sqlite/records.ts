@@ -20,11 +20,12 @@ const MAX_PURGED_BYTES = 4 * 1024 * 1024;
 
 const LIVE = "(expires_at > ? OR lease_until > ?)";
 
-export const RECORD_COLUMNS = `seq, id, state, fence, fingerprint, key, operation, run_id, created_at, expires_at,
-  lease_until, ended_at, status, payload, account_id,
+/** A record without its payload, as listings show it. */
+export const LISTED_COLUMNS = `seq, id, state, fence, fingerprint, key, operation, run_id, created_at, expires_at,
+  lease_until, ended_at, status, account_id,
   (SELECT name FROM onceward_accounts WHERE onceward_accounts.id = account_id) AS account`;
 
-const FIND = `SELECT ${RECORD_COLUMNS} FROM onceward_records WHERE id = ?`;
+const FIND = `SELECT ${LISTED_COLUMNS}, payload FROM onceward_records WHERE id = ?`;
 
 const INSERT = `INSERT INTO onceward_records (id, state, fence, account_id, created_at, expires_at, lease_until,
   fingerprint, key, operation, run_id) VALUES (?, ${RUNNING}, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`;
@@ -198,10 +199,11 @@ function isLive(row: SqlRow, now: number): boolean {
   return readNumber(row["expires_at"]) > now || readNumber(row["lease_until"]) > now;
 }
 
-/** A row of {@link RECORD_COLUMNS}. */
+/** A row of a record, with its payload or, in listings, without. */
 export function readRecord(row: SqlRow): RecordRow {
   const state = readNumber(row["state"]);
   const payload = row["payload"];
+  const recorded = state === DONE && payload !== undefined;
   return [
     readHex(row["id"]),
     state,
@@ -217,6 +219,6 @@ export function readRecord(row: SqlRow): RecordRow {
     readNumberOrNull(row["ended_at"]),
     readNumberOrNull(row["status"]),
     // Drivers bind empty bytes as NULL.
-    state === DONE ? (payload instanceof Uint8Array ? payload : new Uint8Array(0)) : null,
+    recorded ? (payload instanceof Uint8Array ? payload : new Uint8Array(0)) : null,
   ];
 }
