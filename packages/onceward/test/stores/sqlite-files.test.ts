@@ -88,6 +88,24 @@ function interrupt(sql: string): void {
 }
 
 describe("a store's file", () => {
+  it("is whole without its log once it is closed, also when it was there before", async () => {
+    const ids: string[] = [];
+    for (let session = 0; session < 3; session++) {
+      const store = sqliteStore({ path });
+      await store.open();
+      const id = createHash("sha256").update(`session ${session}`).digest("hex");
+      await store.claim({ ...request, id });
+      await store.close();
+      ids.push(id);
+      const copy = join(directory.path, `copy-${session}.db`);
+      copyFileSync(path, copy);
+      const copied = sqliteStore({ path: copy });
+      await copied.open();
+      for (const known of ids) expect((await copied.find(known))?.record.id).toBe(known);
+      await copied.close();
+    }
+  });
+
   it("P1 is rolled back where its process died before the write-ahead log was there", async () => {
     await made(path, 20);
     interrupt("UPDATE onceward_records SET payload = zeroblob(9000)");

@@ -56,6 +56,19 @@ async function inside<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/**
+ * Brings the file up to date with its log, so that a copy of the file alone is whole, and closes it. SQLite does so when
+ * the last connection closes, but a driver may keep one half-open until its statements are collected.
+ */
+function close(database: OwnedDatabase): void {
+  try {
+    database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  } catch {
+    // Another process is at work on the file, and whoever closes last writes the log back.
+  }
+  database.close();
+}
+
 async function serve(database: OwnedDatabase): Promise<void> {
   const runner = new BatchRunner(database, options);
   const assertThere = watchFile(options.path);
@@ -72,7 +85,7 @@ async function serve(database: OwnedDatabase): Promise<void> {
       say({ kind: "reply", reply: await inside(() => run(message.batch)) });
       return;
     }
-    await inside(async () => database.close());
+    await inside(async () => close(database));
     say({ kind: "closed" });
     port?.close();
   };
