@@ -129,10 +129,12 @@ class Gateway implements RunningGateway {
     this.#upstreams = [runtime.current.upstreams];
     const { metrics, log } = runtime;
     const settings = () => {
-      const { timeouts, limits } = runtime.current.config;
-      return { everyMs: timeouts.purgeMs, keepRuns: limits.maxRuns };
+      const { timeouts, limits, routes } = runtime.current.config;
+      const longestLeaseMs = Math.max(0, ...routes.map(({ policy }) => policy?.leaseMs ?? 0));
+      return { everyMs: timeouts.purgeMs, keepRuns: limits.maxRuns, longestLeaseMs };
     };
-    this.#housekeeping = new Housekeeping({ store, metrics, log, settings });
+    const sweep = (signal: AbortSignal): Promise<number> => runtime.current.layer.sweep(signal);
+    this.#housekeeping = new Housekeeping({ store, metrics, log, settings, sweep });
     const admin = parts.admin === null ? null : addressText(parts.admin.address);
     const listen = addressText(parts.listener.address);
     log.info({ listen, admin, store: store.info.name, upstream: parts.config.upstream }, "listening");

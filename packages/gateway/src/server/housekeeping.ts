@@ -1,4 +1,4 @@
-// Work in the background: expired records and old runs are deleted in bounded batches (SPEC §4.10).
+// Work in the background: what expired is deleted in bounded batches (SPEC §4.10), what was interrupted is found (P5).
 
 import { setImmediate } from "node:timers/promises";
 import type { Store } from "onceward";
@@ -12,30 +12,40 @@ export interface HousekeepingDeps {
   readonly metrics: Metrics;
   readonly log: Logger;
   /** Read at each round, since a reload may change them. */
-  readonly settings: () => { readonly everyMs: number; readonly keepRuns: number };
+  readonly settings: () => { readonly everyMs: number; readonly keepRuns: number; readonly longestLeaseMs: number };
+  /** Makes what was interrupted unknown. */
+  readonly sweep: (signal: AbortSignal) => Promise<number>;
 }
+
+/**
+ * How often all records are looked at for interrupted ones, in milliseconds. The first time is when every lease of a
+ * process that died before this one began has lapsed; later ones find what other gateways left.
+ */
+const SWEEP_MS = 3_600_000;
 
 /** Rounds never overlap: the next one is set when one is over. */
 export class Housekeeping {
   readonly #deps: HousekeepingDeps;
   #timer: NodeJS.Timeout | null = null;
   #round: Promise<void> = Promise.resolve();
-  #stopped = false;
+  readonly #stop = new AbortController();
+  #sweepAt: number;
 
   constructor(deps: HousekeepingDeps) {
     this.#deps = deps;
+    this.#sweepAt = performance.now() + deps.settings().longestLeaseMs;
     this.#schedule();
   }
 
   /** Resolves when the batch under way is over. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#stop.abort();
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#round;
   }
 
   #schedule(): void {
-    if (this.#stopped) return;
+    if (this.#stop.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#round = this.#run().finally(() => this.#schedule());
     }, this.#deps.settings().everyMs);
@@ -43,9 +53,13 @@ export class Housekeeping {
   }
 
   async #run(): Promise<void> {
-    const { store, metrics, log, settings } = this.#deps;
+    const { store, metrics, log, settings, sweep } = this.#deps;
     const { history } = store;
     try {
+      if (performance.now() >= this.#sweepAt) {
+        await sweep(this.#stop.signal);
+        this.#sweepAt = performance.now() + SWEEP_MS;
+      }
       await this.#repeat(async () => {
         const count = await store.purge(BATCH);
         metrics.purged(count);
@@ -58,12 +72,12 @@ export class Housekeeping {
         return count;
       });
     } catch (error) {
-      log.warn({ err: error }, "expired records could not be purged; it is tried again");
+      log.warn({ err: error }, "the store could not be tidied up; it is tried again");
     }
   }
 
   /** Batch after batch, with requests in between, while they are full. */
   async #repeat(batch: () => Promise<number>): Promise<void> {
-    while (!this.#stopped && (await batch()) >= BATCH) await setImmediate();
+    while (!this.#stop.signal.aborted && (await batch()) >= BATCH) await setImmediate();
   }
 }

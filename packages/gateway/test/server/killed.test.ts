@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { sqliteStore } from "onceward/stores/sqlite";
 import { describe, expect, test } from "vitest";
 import { post, raw, until } from "./support/client.js";
 import { temporaryFolder } from "./support/gateway.js";
@@ -73,6 +74,26 @@ describe("SPEC §4, §14.5: the gateway killed at each stage and started again o
     const answer = await afterLease(second.port);
     expect([answer.status, answer.json().code]).toEqual([500, "outcome_unknown"]);
     expect(behind.seen).toHaveLength(1);
+  });
+
+  test("the same, and nobody retries: after the lease the operator finds it unknown (P5)", async () => {
+    const behind = await upstream((_, response) => void setTimeout(() => response.end("paid"), 3_000));
+    const config = settings(behind.url, { timeouts: { purge: "1s" } });
+    const first = await gatewayProcess(config);
+    const broken = post(first.port, "k").catch((error: Error) => error);
+    await until(() => behind.seen.length === 1);
+    // The history is written in batches: a run that lasts is there within a second (SPEC §11).
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    first.kill("SIGKILL");
+    await broken;
+    await gatewayProcess(config);
+    const store = sqliteStore({ path: config.store.slice("sqlite:".length) });
+    await store.open();
+    await until(async () => (await store.list({ state: "unknown", limit: 10 })).items.length === 1);
+    const runs = async () => (await store.history?.listRuns({ outcome: "unknown", limit: 10 }))?.items ?? [];
+    await until(async () => (await runs()).length === 1);
+    expect((await runs())[0]).toMatchObject({ key: "k", status: 500, flags: [] });
+    await store.close();
   });
 
   test("the same under rerun: the retry takes it over and runs it again", async () => {

@@ -61,7 +61,7 @@ const MAX_ROUNDS = 16;
 /** How long somebody who is asked about an interrupted operation may take; after it the outcome counts as unknown. */
 const ASK_TIMEOUT_MS = 30_000;
 /** Recorded as the status of an outcome that became unknown because its owner died. */
-const OWNER_DIED = 500;
+export const OWNER_DIED = 500;
 
 export class Engine {
   readonly #store: Store;

@@ -7,6 +7,7 @@ import { isIdempotencyError } from "../core/errors.js";
 import type { EngineEvent } from "../core/events.js";
 import type { Policy } from "../core/policy.js";
 import type { RecordId, RecordLabels, StoredRecord } from "../core/record.js";
+import { sweepInterrupted } from "../core/sweep.js";
 import { type CompiledPolicy, coversMethod, PolicyCompiler } from "./compiled-policy.js";
 import { checkExpiration } from "./expiration.js";
 import { readIdempotencyKey } from "./idempotency-key.js";
@@ -115,6 +116,11 @@ class HttpLayer implements Layer {
       return { state, since, expiresAt, endedAt: endedAt ?? since, status: status ?? 0 };
     }
     return { state: "absent" };
+  }
+
+  sweep(signal?: AbortSignal): Promise<number> {
+    const now = (): number => this.#clock.now();
+    return sweepInterrupted(this.#options.store, now, (event) => this.#onEvent(event), signal);
   }
 
   get droppedRuns(): number {

@@ -176,6 +176,11 @@ export interface Layer {
   keyState(query: KeyQuery): Promise<KeyState>;
   /** Resolves when answers that could not be recorded yet are, or after `timeoutMs`, and the history is written. */
   drain(timeoutMs: number): Promise<void>;
+  /**
+   * Makes running records whose owner died unknown, without waiting for a duplicate, and answers how many there were.
+   * Reads every record once, so it is for the start and for long intervals. Rejects with `store_unavailable`.
+   */
+  sweep(signal?: AbortSignal): Promise<number>;
   /** Runs that were not written since the history did not keep up. */
   readonly droppedRuns: number;
 }
