@@ -301,6 +301,8 @@ class HttpLayer implements Layer {
       return this.#refuse(policy, run, problem(error.code, { detail: error.message }));
     }
     if (isIdempotencyError(error, "store_corrupt")) {
+      const operation = "read a recorded answer";
+      this.#onEvent({ type: "store-failed", runId: run.id, recordId: run.recordId ?? "", operation, error });
       const detail = "The recorded answer cannot be read. The operation is not run again.";
       return this.#refuse(policy, run, problem("outcome_unknown", { detail }));
     }

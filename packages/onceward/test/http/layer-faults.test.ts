@@ -229,8 +229,9 @@ describe("SPEC §11 the history stays true", () => {
     await history();
   });
 
-  test("a corrupt answer's duplicate is flagged", async () => {
-    const { send, history, store } = layerKit();
+  test("a corrupt answer's duplicate is flagged, and whoever watches is told what is wrong", async () => {
+    const events: unknown[] = [];
+    const { send, history, store } = layerKit({ onEvent: (event) => events.push(event) });
     await send();
     const find = store.claim;
     store.claim = async (request) => {
@@ -239,6 +240,7 @@ describe("SPEC §11 the history stays true", () => {
     };
     expect(await send()).toMatchObject({ ran: false, code: "outcome_unknown" });
     expect((await history())[0]?.flags).toEqual(["IDEMPOTENT_REQUEST"]);
+    expect(events.at(-1)).toMatchObject({ type: "store-failed", error: { code: "store_corrupt" } });
   });
 });
 
