@@ -1,10 +1,12 @@
 // Reads a YAML or JSON file strictly, keeping where each value stands and which came from the environment.
 
-import { basename, extname } from "node:path";
+import { extname } from "node:path";
 import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from "yaml";
 import type { ConfigIssue, Path, Place } from "./issue.js";
 import { pathId, pathText } from "./issue.js";
+import { findJsonFault } from "./json-fault.js";
 import { type Environment, substitute } from "./substitution.js";
+import { yamlFault } from "./yaml-fault.js";
 
 export interface ConfigDocument {
   /** Plain data with variables put in; an empty file is an empty map. */
@@ -29,15 +31,17 @@ export function readDocument(text: string, name: string, env: Environment): Conf
     const { line, col } = lines.linePos(offset);
     return { source: name, line, column: col };
   };
-  const syntax: ConfigIssue[] = [...parsed.errors, ...parsed.warnings].map((fault) => ({
-    place: placeAt(fault.pos[0]),
-    message: source.startsWith(`$\{`, fault.pos[0] - 1)
-      ? `a \${VARIABLE} within { } or [ ] needs quotes around it`
-      : syntaxMessage(fault.code, fault.message),
-  }));
+  // YAML takes more than JSON is; a file named .json that only YAML can read would surprise whoever reads it next.
+  const json = isJson ? findJsonFault(text) : null;
+  const found =
+    json !== null
+      ? [json]
+      : [...parsed.errors, ...parsed.warnings].map(({ code, message, pos }) =>
+          yamlFault({ code, message, pos }, source),
+        );
+  const syntax: ConfigIssue[] = found.map(({ offset, message }) => ({ place: placeAt(offset), message }));
   // What a line is wrong in first; the rest of it follows from that.
   const issues = syntax.filter((issue, at) => syntax.findIndex(({ place }) => place.line === issue.place.line) === at);
-  if (isJson && issues.length === 0) issues.push(...jsonFault(text, name));
   const reader = new TreeReader(parsed.getIn([], true) as Node | null, placeAt, env, issues);
   const value = issues.length > 0 ? {} : (reader.read() ?? {});
   return {
@@ -53,30 +57,6 @@ export function readDocument(text: string, name: string, env: Environment): Conf
 export function emptyDocument(): ConfigDocument {
   const place = { source: "configuration", line: null, column: null };
   return { value: {}, issues: [], placeOf: () => place, writtenAs: () => undefined, scalarAt: () => undefined };
-}
-
-function syntaxMessage(code: string, message: string): string {
-  if (code === "DUPLICATE_KEY") return "this key stands here a second time; remove one of the two";
-  if (code === "TAB_AS_INDENT") return "a tab indents this line; YAML allows spaces only";
-  if (message.startsWith("Nested mappings")) return "a value that holds a colon and a space needs quotes around it";
-  if (code === "MULTIPLE_DOCS") return "a second document starts here; a configuration is one";
-  return message.endsWith(".") ? message.slice(0, -1) : message;
-}
-
-/** YAML takes more than JSON is; a file named .json that only YAML can read would surprise whoever reads it next. */
-function jsonFault(text: string, name: string): ConfigIssue[] {
-  try {
-    if (text.trim() !== "") JSON.parse(text);
-    return [];
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const offset = Number(/at position (\d+)/.exec(message)?.[1] ?? 0);
-    const before = text.slice(0, offset).split("\n");
-    const place = { source: name, line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
-    return [
-      { place, message: `this is not JSON (${basename(name)} is read as JSON for its name); comments need YAML` },
-    ];
-  }
 }
 
 /** Turns nodes into plain data. YAML's own conversion would lose the places and the quotes. */
