@@ -162,12 +162,13 @@ describe('"Glyue guarantees that integrations will not be re-run if they are cal
   });
 
   test('"from the original request": from the arrival of its head, however long its body takes (§4.10)', async () => {
-    const waitedMs = 300;
+    const waitedMs = 600;
     const first = await sendHeld({ key: "slow-upload", bodyAfterMs: waitedMs });
     expect(first.status).toBe(200);
     const [record] = await held.records("slow-upload");
-    // The held date has not moved since; what passed on the monotonic clock is taken off it.
-    expect(record?.createdAt).toBeLessThanOrEqual(held.clock.at - waitedMs + 5);
+    // The held date has not moved since; what passed on the monotonic clock is taken off it. A busy machine may see the
+    // head late, but counted from the body it would be nothing.
+    expect(record?.createdAt).toBeLessThanOrEqual(held.clock.at - waitedMs / 3);
     expect((record?.expiresAt ?? 0) - (record?.createdAt ?? 0)).toBe(DAY);
   });
 
