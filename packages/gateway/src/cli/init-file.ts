@@ -27,7 +27,7 @@ listen: 127.0.0.1:8080               # where clients connect; 0.0.0.0:8080 for e
 admin: 127.0.0.1:8081                # console, admin API, /metrics, /healthz, /readyz; off for none
 # adminToken: \${ONCEWARD_ADMIN_TOKEN}   # needed wherever admin is not on loopback
 
-store: sqlite:./onceward.db          # or memory: (forgets everything when it stops); relative to this file
+store: sqlite:./onceward.db          # or memory (forgets everything when it stops); relative to this file
 
 # Every option of a policy stands here, as the default of all routes, or in a route.
 profile: ietf                        # ietf, stripe, glyue, fyno, apiture, gains

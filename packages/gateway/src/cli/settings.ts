@@ -57,7 +57,7 @@ export async function withStore<T>(
   const address = parseStoreUrl(config.store, process.cwd());
   if (address.kind === "memory") {
     throw new CommandFailure(
-      "a memory: store lives inside its gateway's process and cannot be reached from here; use the admin address, or a sqlite: store",
+      "a memory store lives inside its gateway's process and cannot be reached from here; use the admin address, or an sqlite: store",
     );
   }
   if (!existsSync(address.path)) {

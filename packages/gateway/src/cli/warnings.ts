@@ -7,7 +7,7 @@ export function warningsOf(config: GatewayConfig): string[] {
   const warnings: string[] = [];
   if (config.store === "memory:") {
     warnings.push(
-      "the memory: store forgets every key when the gateway stops, so a retry after that runs again; sqlite:PATH does not",
+      "the memory store forgets every key when the gateway stops, so a retry after that runs again; sqlite:PATH does not",
     );
   }
   if (!config.upstreamTls.verify)

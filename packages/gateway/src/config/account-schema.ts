@@ -57,7 +57,10 @@ const forms = z.discriminatedUnion("from", [
     claim: leaf(text, "The claim that names the account.").prefault("sub"),
     issuer: leaf(text, "The `iss` a token must have."),
     audience: leaf(text, "The `aud` a token must have."),
-    jwks: leaf(httpUrl, "Address of the issuer's key set.").optional(),
+    jwks: leaf(
+      httpUrl("https://login.example.com/.well-known/jwks.json"),
+      "Address of the issuer's key set.",
+    ).optional(),
     secret: leaf(secret, "The secret tokens are signed with (HS256, HS384, HS512).").optional(),
     publicKey: leaf(secret, "The public key tokens are signed with, PEM.").optional(),
     ...common,

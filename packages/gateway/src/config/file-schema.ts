@@ -140,7 +140,10 @@ const timeouts = z
 
 const authorize = z
   .strictObject({
-    url: leaf(httpUrl, "Asked with the caller's own header; anything but a 2xx is sent instead of the replay."),
+    url: leaf(
+      httpUrl("http://127.0.0.1:3000/me"),
+      "Asked with the caller's own header; anything but a 2xx is sent instead of the replay.",
+    ),
   })
   .optional()
   .meta({
@@ -187,7 +190,7 @@ export const fileSchema: z.ZodType<ConfigFile, unknown> = z.strictObject({
     "127.0.0.1:8081",
   ),
   upstream: leaf(upstreamUrl, "The service that is protected.").optional(),
-  store: leaf(storeUrl, "memory: or sqlite:PATH; a relative path is relative to this file.").prefault(
+  store: leaf(storeUrl, "memory or sqlite:PATH; a relative path is relative to this file.").prefault(
     "sqlite:./onceward.db",
   ),
   tls: z

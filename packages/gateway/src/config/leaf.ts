@@ -5,6 +5,7 @@ import { parseDuration, parseSize } from "onceward";
 import { compileRoutePattern, parseRouteMatch } from "onceward/http";
 import { z } from "zod";
 import type { Address, Condition, EnvironmentConfig } from "./config.js";
+import { methodsFault } from "./methods.js";
 import { parseStoreUrl } from "./store-url.js";
 
 type JsonSchema = Readonly<Record<string, unknown>>;
@@ -138,23 +139,28 @@ export const optionalAddress: LeafOptions<Address | null> = {
   read: (value) => (value === "off" || value === false ? null : readAddress(value)),
 };
 
-export const httpUrl: LeafOptions<string> = {
-  values: "an http or https URL, such as http://127.0.0.1:3000",
-  schema: { type: "string", pattern: "^https?://", examples: ["http://127.0.0.1:3000"] },
-  read(value) {
-    if (typeof value !== "string" || !/^https?:\/\//i.test(value) || !URL.canParse(value)) return undefined;
-    const url = new URL(value);
-    if (url.username !== "" || url.password !== "") {
-      return new Refusal("holds a user name or password, which are not sent; remove them from the URL");
-    }
-    if (url.hash !== "") return new Refusal("holds a fragment (#…), which is not sent; remove it from the URL");
-    return value;
-  },
-};
+/** @param example Of what it is for, as messages show it. */
+export function httpUrl(example: string): LeafOptions<string> {
+  return {
+    values: `an http or https URL, such as ${example}`,
+    schema: { type: "string", pattern: "^https?://", examples: [example] },
+    read: readHttpUrl,
+  };
+}
+
+function readHttpUrl(value: unknown): string | Refusal | undefined {
+  if (typeof value !== "string" || !/^https?:\/\//i.test(value) || !URL.canParse(value)) return undefined;
+  const url = new URL(value);
+  if (url.username !== "" || url.password !== "") {
+    return new Refusal("holds a user name or password, which are not sent; remove them from the URL");
+  }
+  if (url.hash !== "") return new Refusal("holds a fragment (#…), which is not sent; remove it from the URL");
+  return value;
+}
 
 export const storeUrl: LeafOptions<string> = {
-  values: "memory: or sqlite:PATH",
-  schema: { type: "string", minLength: 1, examples: ["sqlite:./onceward.db", "memory:"] },
+  values: "memory or sqlite:PATH",
+  schema: { type: "string", minLength: 1, examples: ["sqlite:./onceward.db", "memory"] },
   read(value) {
     if (typeof value !== "string") return undefined;
     try {
@@ -169,9 +175,9 @@ export const storeUrl: LeafOptions<string> = {
 
 /** Where requests go. Its path is put before the request's. */
 export const upstreamUrl: LeafOptions<string> = {
-  ...httpUrl,
+  ...httpUrl("http://127.0.0.1:3000"),
   read(value) {
-    const url = httpUrl.read(value);
+    const url = readHttpUrl(value);
     if (typeof url !== "string") return url;
     if (new URL(url).search !== "") return new Refusal("holds a query (?…), but requests have their own; remove it");
     return url.replace(/\/+$/, "");
@@ -184,7 +190,9 @@ export const routeMatch: LeafOptions<string> = {
   read(value) {
     if (typeof value !== "string") return undefined;
     const match = parseRouteMatch(value);
-    return "error" in match ? new Refusal(`: ${match.error}`) : value.trim();
+    if ("error" in match) return new Refusal(`: ${match.error}`);
+    const fault = methodsFault(match.methods ?? []);
+    return fault === null ? value.trim() : new Refusal(`: ${fault}`);
   },
 };
 

@@ -5,29 +5,56 @@ import { compileRoutePattern, parseRouteMatch } from "onceward/http";
 import { effectiveOptions, policyOptionsOf } from "./check.js";
 import type { Route } from "./config.js";
 import type { ConfigFile, RouteFile } from "./file-schema.js";
+import { type Path, pathText } from "./issue.js";
+import { methodsFault } from "./methods.js";
+import { covers, type RouteReach } from "./route-cover.js";
 import type { Sources } from "./sources.js";
 
 /** SPEC §14.2: first match wins; where there are none, the options of the file cover every path. */
 export function buildRoutes(file: ConfigFile, upstream: string, sources: Sources): Route[] {
   const authorizeUrl = file.authorize?.url ?? null;
+  checkMethodNames(file, sources);
   if (file.routes.length === 0) {
     const policy = resolvePolicy(policyOptionsOf(file), { surface: "gateway", hasRoutes: false });
     return [{ name: "/**", methods: null, matches: () => true, when: null, policy, upstream, authorizeUrl }];
   }
-  const seen = new Map<string, number>();
+  const reaches: RouteReach[] = [];
   return file.routes.map((route, index) => {
     const built = buildRoute(file, route, upstream, authorizeUrl);
-    const id = JSON.stringify([[...(built.methods ?? [])].sort(), patternOf(route.match), route.when ?? null]);
-    const earlier = seen.get(id);
-    if (earlier === undefined) seen.set(id, index);
-    else
-      sources.refuse(
-        ["routes", index, "match"],
-        ` ${JSON.stringify(route.match)} is never reached: routes[${earlier}] matches the same; remove one`,
-      );
+    const reach = { methods: built.methods, pattern: patternOf(route.match), when: built.when };
+    checkReached(reach, reaches, route.match, file, sources);
+    reaches.push(reach);
     checkMethods(built, index, sources);
     return built;
   });
+}
+
+/** First match wins: a route that another one stands before for all that it matches would do nothing. */
+function checkReached(
+  reach: RouteReach,
+  before: readonly RouteReach[],
+  match: string,
+  file: ConfigFile,
+  sources: Sources,
+): void {
+  const index = before.length;
+  const earlier = before.findIndex((other) => covers(other, reach));
+  const cover = before[earlier];
+  if (cover === undefined) return;
+  const reason = covers(reach, cover)
+    ? `routes[${earlier}] matches the same; remove one`
+    : `the first match wins, and routes[${earlier}] (${file.routes[earlier]?.match}) matches all that it does; move it before that one, or remove it`;
+  sources.refuse(["routes", index, "match"], ` ${JSON.stringify(match)} is never reached: ${reason}`);
+}
+
+/** Names that no request can have. Those of `match` are its declaration's to refuse. */
+function checkMethodNames(file: ConfigFile, sources: Sources): void {
+  const check = (methods: unknown, path: Path): void => {
+    const fault = Array.isArray(methods) ? methodsFault(methods.map((name) => String(name).toUpperCase())) : null;
+    if (fault !== null) sources.refuse(path, `${pathText(path)}: ${fault}`);
+  };
+  check(file.methods, ["methods"]);
+  for (const [index, route] of file.routes.entries()) check(route.methods, ["routes", index, "methods"]);
 }
 
 function buildRoute(file: ConfigFile, route: RouteFile, upstream: string, authorizeUrl: string | null): Route {

@@ -1,4 +1,4 @@
-// Reads the address of a store: `memory:`, `sqlite:PATH` (SPEC §14.2).
+// Reads the address of a store: `memory`, `sqlite:PATH` (SPEC §14.2).
 
 import { isAbsolute, resolve } from "node:path";
 import { IdempotencyError } from "onceward";
@@ -16,19 +16,23 @@ export function parseStoreUrl(url: string, folder: string): StoreAddress {
   const refuse = (what: string): never => {
     throw new IdempotencyError("store_url_invalid", `the store ${JSON.stringify(showStoreUrl(url))} ${what}`);
   };
+  // `memory:` without quotes is no value in YAML.
+  if (url.trim().toLowerCase() === "memory") return { kind: "memory" };
   const colon = url.indexOf(":");
-  if (colon <= 0) return refuse("has no scheme; write memory: or sqlite:PATH, such as sqlite:./onceward.db");
+  if (colon <= 0) return refuse("has no scheme; write memory or sqlite:PATH, such as sqlite:./onceward.db");
   const scheme = url.slice(0, colon).toLowerCase();
   const rest = url.slice(colon + 1);
   if (scheme === "memory")
-    return rest === "" || rest === "//" ? { kind: "memory" } : refuse("takes nothing after memory:");
+    return rest === "" || rest === "//"
+      ? { kind: "memory" }
+      : refuse("has something after memory:; write memory alone");
   if (scheme === "sqlite") return { kind: "sqlite", path: resolve(folder, sqlitePath(rest, refuse)) };
-  if (LATER.includes(scheme)) return refuse(`is not in this build, which has memory: and sqlite:PATH`);
+  if (LATER.includes(scheme)) return refuse(`is not in this build, which has memory and sqlite:PATH`);
   const near = closest(scheme, ["memory", "sqlite"]);
   const meant =
     near === undefined
-      ? "write memory: or sqlite:PATH"
-      : `did you mean ${near === "memory" ? "memory:" : "sqlite:PATH"}?`;
+      ? "write memory or sqlite:PATH"
+      : `did you mean ${near === "memory" ? "memory" : "sqlite:PATH"}?`;
   return refuse(`has an unknown scheme; ${meant}`);
 }
 
@@ -52,7 +56,7 @@ function sqlitePath(rest: string, refuse: (what: string) => never): string {
   }
   if (path === "" || path === "/" || path === ".")
     return refuse("has no path; write sqlite:PATH, such as sqlite:./onceward.db");
-  if (path === ":memory:") return refuse("is kept in memory only; write memory: for that");
+  if (path === ":memory:") return refuse("is kept in memory only; write memory for that");
   if (path.endsWith("/")) return refuse("is a folder; name a file in it");
   if (/[?#\0]/.test(path)) return refuse("has options; sqlite:PATH takes none");
   return path;

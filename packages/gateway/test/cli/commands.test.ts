@@ -155,7 +155,7 @@ test("what is allowed and dangerous is warned about", async () => {
   const result = await onceward(["config", "check", "--store", "memory:", "-u", "http://h"], { cwd: cwd() });
   expect(result).toMatchObject({
     code: 0,
-    stderr: expect.stringContaining("warning: the memory: store forgets every key when the gateway stops"),
+    stderr: expect.stringContaining("warning: the memory store forgets every key when the gateway stops"),
   });
 });
 

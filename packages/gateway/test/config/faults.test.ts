@@ -178,15 +178,15 @@ const CASES: readonly (readonly [about: string, text: string, line: string | Reg
   [
     "a store of a later build",
     "store: postgres://u:hunter2@h/db",
-    '2:1  store: the store "postgres://u:***@h/db" is not in this build, which has memory: and sqlite:PATH',
+    '2:1  store: the store "postgres://u:***@h/db" is not in this build, which has memory and sqlite:PATH',
   ],
   [
     "a store without scheme",
     "store: ./x.db",
-    '2:1  store: the store "./x.db" has no scheme; write memory: or sqlite:PATH, such as sqlite:./onceward.db',
+    '2:1  store: the store "./x.db" has no scheme; write memory or sqlite:PATH, such as sqlite:./onceward.db',
   ],
   ["a store on a host", "store: sqlite://host/x.db", /names a host, and a database file has none/],
-  ["sqlite in memory", "store: 'sqlite::memory:'", /is kept in memory only; write memory: for that/],
+  ["sqlite in memory", "store: 'sqlite::memory:'", /is kept in memory only; write memory for that/],
   // Contradictions.
   [
     "admin on the listener's port",
@@ -253,6 +253,36 @@ const CASES: readonly (readonly [about: string, text: string, line: string | Reg
     "routes:\n  - match: POST,PATCH /a\n  - match: PATCH,POST /a",
     '4:5  routes[1].match "PATCH,POST /a" is never reached: routes[0] matches the same; remove one',
   ],
+  [
+    "a route behind a catch-all",
+    "routes:\n  - match: /**\n  - match: POST /x",
+    '4:5  routes[1].match "POST /x" is never reached: the first match wins, and routes[0] (/**) matches all that it does; move it before that one, or remove it',
+  ],
+  [
+    "a route behind one with a name where it has a word",
+    "routes:\n  - match: POST,PATCH /v1/:thing/**\n  - match: POST /v1/%61/b\n    when: { host: x }",
+    /^onceward\.yaml:4:5 {2}routes\[1\]\.match "POST \/v1\/%61\/b" is never reached: the first match wins, and routes\[0\]/,
+  ],
+  [
+    "a method that is none",
+    "routes:\n  - match: PSOT /x",
+    '3:5  routes[0].match: "PSOT" is no method that the gateway takes, so no request ever has it; did you mean POST?',
+  ],
+  [
+    "a method that nobody knows",
+    "routes:\n  - match: POST,FOO /x\n    methods: all",
+    '3:5  routes[0].match: "FOO" is no method that the gateway takes, so no request ever has it; remove it',
+  ],
+  [
+    "a method that is none in the policy",
+    "methods: [POST, ptach]",
+    '2:1  methods: "PTACH" is no method that the gateway takes, so no request ever has it; did you mean PATCH?',
+  ],
+  [
+    "an address of keys that is none",
+    "account: { from: jwt, issuer: i, audience: a, jwks: login.example.com }",
+    '2:47  account.jwks is "login.example.com", but it must be an http or https URL, such as https://login.example.com/.well-known/jwks.json',
+  ],
 ];
 
 test.each(CASES)("14.3 %s is refused in one line with place and fix", (_about, text, line) => {
@@ -287,4 +317,22 @@ test("9.5 an admin listener for all is taken with a token, and one port of two a
     adminToken: "token",
   });
   expect(load(`${UPSTREAM}listen: 10.0.0.5:8081\n`).listen.host).toBe("10.0.0.5");
+});
+
+test("14.2 routes that overlap and can each be reached are taken", () => {
+  for (const [first, second] of [
+    ["POST /x", "/**"],
+    ["/a/*", "/a/**"],
+    ["/a/**", "/*/b"],
+    ["/a/b", "/a/:b"],
+    ["POST /a", "POST,PATCH /a"],
+    ["/a/*/**", "/a"],
+    ["PROPFIND /a", "M-SEARCH /a"],
+  ] as const) {
+    const text = `${UPSTREAM}methods: all\nroutes:\n  - match: ${first}\n  - match: ${second}\n`;
+    expect(load(text).routes.map(({ name }) => name)).toEqual([first, second]);
+  }
+  const conditions =
+    "routes:\n  - { match: /a, when: { host: x } }\n  - { match: /a, when: { host: y } }\n  - match: /a\n";
+  expect(load(UPSTREAM + conditions).routes).toHaveLength(3);
 });

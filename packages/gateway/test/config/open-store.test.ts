@@ -25,8 +25,9 @@ test.each([
   ["sqlite:///", "has no path"],
   ["sqlite:./folder/", "is a folder"],
   ["sqlite:x.db?mode=ro", "has options"],
-  ["memory:x", "takes nothing after memory:"],
-  ["memroy:", "did you mean memory:"],
+  ["memory:x", "has something after memory:; write memory alone"],
+  ["memroy:", "did you mean memory?"],
+  ["memroy", "has no scheme; write memory or sqlite:PATH"],
   ["redis://:hunter2@h", "is not in this build"],
   ["nats://h", "is not in this build"],
   ["dynamodb://T", "is not in this build"],
@@ -44,7 +45,7 @@ test.each([
 });
 
 test("9.4 limits reach the store, of either kind", async () => {
-  for (const url of ["memory:", `sqlite:${join(folder(), "x.db")}`]) {
+  for (const url of ["memory:", "memory", `sqlite:${join(folder(), "x.db")}`]) {
     const store = openStore(url, { limits: { maxRecordsPerAccount: 1, maxRecords: 2, maxRuns: 10 } });
     await store.open();
     expect(await store.claim(claim("1"))).toMatchObject({ outcome: "claimed" });
