@@ -77,6 +77,8 @@ account:
 # encryption:
 #   - id: "1"
 #     key: \${ONCEWARD_ENCRYPTION_KEY}
+# acceptUnsealed: false              # true for one retention where encryption is set on a store that is in use already:
+#                                    # else the retries of what was recorded unsealed get 500
 # hashKeys: false                    # keep keys as digests in records and history
 # redactPaths: [/v1/users/**]        # shown as [redacted] in history and logs
 

@@ -3,9 +3,12 @@
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { RecordState, StoredRecord } from "onceward";
+import type { RecordState, Store, StoredRecord } from "onceward";
 import { decodeResponse, type HttpResponse } from "onceward/http";
+import { sealingKeyOf } from "onceward/stores/sealed";
 import { type ChangeResult, releaseRecord, type Settlement, settleRecord } from "../admin/settle.js";
+import type { StoreConfig } from "../config/load.js";
+import { sealFault } from "../config/seal-mark.js";
 import { readFault } from "../config/sources.js";
 import { CommandFailure, usage } from "./faults.js";
 import { listing, note, paint, print, printable, printJson } from "./output.js";
@@ -41,7 +44,10 @@ interface ReleaseFlags extends OneFlags {
 }
 
 export function addKeys(program: Command): void {
-  const keys = program.command("keys").description("look at keys, and settle or release what is unknown");
+  const keys = program
+    .command("keys")
+    .description("look at keys, and settle or release what is unknown")
+    .helpCommand(false);
   const one = (name: string, about: string): Command =>
     addStoreFlags(keys.command(name).description(about))
       .argument("<key>", "the key, or the record's id")
@@ -69,11 +75,11 @@ export function addKeys(program: Command): void {
       [],
     )
     .option("--body-file <file>", "that answer's body; - for standard input")
-    .requiredOption("--reason <text>", "why, for the audit trail")
+    .requiredOption("--reason <text>", "why, for the audit trail (required)")
     .action(settle);
   one("release", "free a key, so that a retry starts its operation again")
     .option("--force", "also while it is running: its operation may then happen twice")
-    .requiredOption("--reason <text>", "why, for the audit trail")
+    .requiredOption("--reason <text>", "why, for the audit trail (required)")
     .action(release);
 }
 
@@ -101,9 +107,11 @@ async function show(key: string, flags: OneFlags & { readonly body?: boolean }):
     if (found === null) throw new CommandFailure("it has just expired or been released");
     return found;
   });
-  const answer =
-    record.payload === null || record.status === null ? null : decodeResponse(record.status, record.payload);
+  const { payload, status } = record;
+  const sealedWith = payload === null ? null : sealingKeyOf(payload);
+  const answer = payload === null || status === null || sealedWith !== null ? null : decodeResponse(status, payload);
   if (flags.body === true) {
+    if (sealedWith !== null) throw new CommandFailure(sealedText(sealedWith));
     if (answer?.body === null || answer === null) throw new CommandFailure("it has no recorded body");
     process.stdout.write(answer.body);
     return;
@@ -112,9 +120,10 @@ async function show(key: string, flags: OneFlags & { readonly body?: boolean }):
     const body = answer?.body ?? null;
     const shown =
       answer === null ? null : { ...answer, body: body === null ? null : Buffer.from(body).toString("base64") };
-    return printJson({ ...recordItem(record), now, answer: shown });
+    return printJson({ ...recordItem(record), now, answer: shown, ...(sealedWith === null ? {} : { sealedWith }) });
   }
   print(listing(recordPairs(record, now)));
+  if (sealedWith !== null) print(`\n(${sealedText(sealedWith)})`);
   if (answer === null) return;
   print();
   for (const [name, value] of answer.headers) print(`${paint("dim", `${printable(name)}:`)} ${printable(value)}`);
@@ -122,9 +131,18 @@ async function show(key: string, flags: OneFlags & { readonly body?: boolean }):
   else print(`(${answer.body.length} bytes of body; --body writes them)`);
 }
 
+function sealedText(key: string): string {
+  return `its answer is sealed with the key ${JSON.stringify(key)}; set \`encryption\`, or name the gateway's configuration with --config`;
+}
+
 async function settle(key: string, flags: SettleFlags): Promise<void> {
   const decision = decisionOf(flags);
-  await change(key, flags, (store, record) => settleRecord(store, record.id, decision, whoAmI(), flags.reason));
+  await change(key, flags, async (store, record, { encryption }) => {
+    // What is recorded here is the gateway's to open.
+    const fault = decision.outcome === "done" ? await sealFault(store, encryption) : null;
+    if (fault !== null) throw new CommandFailure(fault);
+    return await settleRecord(store, record.id, decision, whoAmI(), flags.reason);
+  });
 }
 
 async function release(key: string, flags: ReleaseFlags): Promise<void> {
@@ -135,10 +153,13 @@ async function release(key: string, flags: ReleaseFlags): Promise<void> {
 async function change(
   key: string,
   flags: OneFlags,
-  act: (store: Parameters<typeof settleRecord>[0], record: StoredRecord) => Promise<ChangeResult>,
+  act: (store: Store, record: StoredRecord, config: StoreConfig) => Promise<ChangeResult>,
 ): Promise<void> {
-  const result = await withStore(flags, async (store) => act(store, await findRecord(store, key, flags.account)));
-  if (result.kind !== "changed") throw new CommandFailure(result.detail);
+  const result = await withStore(flags, async (store, config) =>
+    act(store, await findRecord(store, key, flags.account), config),
+  );
+  // The admin API says the same in its own terms.
+  if (result.kind !== "changed") throw new CommandFailure(result.detail.replaceAll(/\bwith force\b/g, "with --force"));
   if (flags.json === true) return printJson({ entry: result.entry, amended: result.amended });
   print(`${printable(result.entry.key)}: ${result.entry.detail}`);
 }

@@ -224,7 +224,7 @@ export const fileSchema: z.ZodType<ConfigFile, unknown> = z.strictObject({
     .meta({ description: "Keys that seal recorded answers at rest: the first seals, all open. Empty: not sealed." }),
   acceptUnsealed: leaf(
     boolean,
-    "Whether answers recorded before `encryption` was set are still replayed; for one retention after it was.",
+    "Whether answers recorded before `encryption` was set are still replayed; else their retries get 500. For one retention after it was set.",
   ).prefault(false),
   trustedProxies: z
     .array(leaf(network, "An IP address or a range such as 10.0.0.0/8."))

@@ -77,6 +77,12 @@ function patternOf(match: string): string {
   return match.slice(match.indexOf("/"));
 }
 
+/** The longest that a record of any of the routes is kept, in milliseconds. */
+export function longestRetentionMs(routes: readonly Route[]): number {
+  const each = routes.map(({ policy }) => Math.max(policy?.retentionMs ?? 0, policy?.expiration?.maxMs ?? 0));
+  return Math.max(0, ...each);
+}
+
 /** A route that names methods which its policy leaves alone would look protected and not be. */
 function checkMethods(route: Route, index: number, sources: Sources): void {
   const covered = route.policy?.methods;

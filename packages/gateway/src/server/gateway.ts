@@ -8,6 +8,7 @@ import { type AdminServer, startAdmin } from "../admin/admin-server.js";
 import { addressText } from "../config/addresses.js";
 import type { Address, GatewayConfig } from "../config/config.js";
 import { openStore } from "../config/open-store.js";
+import { markSealing } from "../config/seal-mark.js";
 import type { Logger } from "../log.js";
 import { createMetrics } from "../metrics.js";
 import type { Upstreams } from "../upstream/upstreams.js";
@@ -45,6 +46,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const store = openStore(config.store, config);
   try {
     await store.open();
+    for (const warning of await markSealing(store, config)) deps.log.warn(warning);
     return await Gateway.start(config, store, deps.log);
   } catch (error) {
     await store.close().catch(() => undefined);
@@ -238,6 +240,7 @@ function needRestart(started: GatewayConfig, now: GatewayConfig): string[] {
     adminToken: config.adminToken,
     store: config.store,
     encryption: config.encryption.map(({ id, key }) => [id, Buffer.from(key).toString("base64")]),
+    acceptUnsealed: config.acceptUnsealed,
     log: config.log,
     "limits.maxHeaderBytes": config.limits.maxHeaderBytes,
     "limits.maxRecordsPerAccount": config.limits.maxRecordsPerAccount,

@@ -7,7 +7,9 @@ import type { Run, Store } from "onceward";
 import { decodeResponse, encodeResponse, hashedKey } from "onceward/http";
 import { sqliteStore } from "onceward/stores/sqlite";
 import { expect, test } from "vitest";
+import { loadConfig } from "../../src/config/load.js";
 import { openStore } from "../../src/config/open-store.js";
+import { markSealing } from "../../src/config/seal-mark.js";
 import { folder, onceward } from "./help.js";
 
 const OK = encodeResponse({
@@ -108,8 +110,8 @@ test("14.1 keys list: states, filters, pages, JSON without fence or answer", asy
   const rows = all.stdout.trimEnd().split("\n");
   expect(rows[0]).toMatch(/^KEY +STATE +STATUS +OPERATION +ACCOUNT +BEGAN +EXPIRES$/);
   expect(rows).toHaveLength(7);
-  expect(all.stdout).toMatch(/^done-1 +done +201 +POST \/v1\/transfers +acme +\d+ s ago +in /m);
-  expect(all.stdout).toMatch(/^unknown-1 +unknown +502 /m);
+  expect(all.stdout).toMatch(/^done-1 +done +201 +POST \/v1\/transfers +acme +\d+ s ago +in 60 min$/m);
+  expect(all.stdout).toMatch(/^unknown-1 +unknown +\(502\) /m);
   expect(all.stdout).toMatch(/^running-1 +running +– /m);
   expect(all.stdout).toMatch(/^lapsed-1 +lapsed +– /m);
   const unknown = await onceward(["keys", "list", "--state", "unknown", "--json", ...flags], { cwd });
@@ -202,6 +204,9 @@ test("4.14 settle --status: the answer every duplicate gets, with the audit trai
   });
   const trail = await onceward(["audit", "list", ...flags], { cwd });
   expect(trail.stdout).toMatch(/unknown-1 +acme +settled as done with status 201 +the bank says so/);
+  expect(await onceward(["audit", ...flags], { cwd })).toEqual(trail);
+  const page = JSON.parse((await onceward(["audit", "--json", "--limit", "1", ...flags], { cwd })).stdout);
+  expect(page).toMatchObject({ items: [{ key: "unknown-1", action: "settle" }], next: null });
 });
 
 test("4.14 settle --never-happened frees the key, also of an owner whose lease has lapsed, never of a live one", async () => {
@@ -224,7 +229,12 @@ test("4.14 settle --never-happened frees the key, also of an owner whose lease h
 test("4.14 release: a running one only with --force, a done one never", async () => {
   const { cwd, path, flags, keys } = await sown();
   const refused = await onceward(["keys", "release", "running-1", "--reason", "stuck", ...flags], { cwd });
-  expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("release it with force") });
+  expect(refused).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/: wait for it, or release it with --force\.\n$/),
+  });
+  const lapsed = await onceward(["keys", "release", "lapsed-1", "--reason", "stuck", ...flags], { cwd });
+  expect(lapsed.stderr).toMatch(/: settle it, or release it with --force\.\n$/);
   const forced = await onceward(["keys", "release", "running-1", "--force", "--reason", "stuck", "--json", ...flags], {
     cwd,
   });
@@ -271,6 +281,44 @@ test("9.1 and 9.2: sealed answers are opened and sealed with the configured key,
     expect(Buffer.from(payload).includes("settled by hand")).toBe(false);
   });
   expect((await onceward(["keys", "show", "other-key", "--body"], { cwd, env })).stdout).toBe("settled by hand");
+
+  // Without the configuration the answers are not to be had, and none is recorded that the gateway cannot open.
+  const plain = { cwd: folder() };
+  const flags = ["--store", `sqlite:${join(cwd, "sealed.db")}`];
+  const shown = await onceward(["keys", "show", "secret-key", ...flags], plain);
+  expect(shown).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('(its answer is sealed with the key "k1"; set `encryption`'),
+  });
+  const json = await onceward(["keys", "show", "secret-key", "--json", ...flags], plain);
+  expect(JSON.parse(json.stdout)).toMatchObject({ state: "done", answer: null, sealedWith: "k1" });
+  expect(await onceward(["keys", "show", "secret-key", "--body", ...flags], plain)).toMatchObject({
+    code: 1,
+    stdout: "",
+    stderr: expect.stringContaining("onceward: its answer is sealed with the key"),
+  });
+});
+
+test("9.1 on a store whose gateway seals no answer is settled without its key", async () => {
+  const { cwd, path, flags, keys } = await sown();
+  const seal = { id: "k1", key: new Uint8Array(randomBytes(32)) };
+  const { routes } = loadConfig({ text: "upstream: http://h\n" });
+  await inspect(path, (store) => markSealing(store, { encryption: [seal], acceptUnsealed: true, routes }));
+  const args = ["keys", "settle", "unknown-1", "--status", "200", "--reason", "r", ...flags];
+  expect(await onceward(args, { cwd })).toMatchObject({
+    code: 1,
+    stderr:
+      'onceward: answers in this store are sealed with the key "k1", which is not given here; set `encryption`, or name the gateway\'s configuration with --config\n',
+  });
+  await inspect(path, async (store) =>
+    expect((await store.find(keys["unknown"]?.id ?? ""))?.record.state).toBe("unknown"),
+  );
+  const config = `encryption: [{ id: k1, key: "${Buffer.from(seal.key).toString("hex")}" }]\n`;
+  writeFileSync(join(cwd, "onceward.yaml"), config);
+  expect(await onceward(args, { cwd })).toMatchObject({
+    code: 0,
+    stdout: "unknown-1: settled as done with status 200\n",
+  });
 });
 
 test("4.10 purge deletes what has expired and nothing else", async () => {
@@ -304,6 +352,6 @@ test("keys of a store that is not there say so and make none", async () => {
   const memory = await onceward(["keys", "list", "--store", "memory:"], { cwd });
   expect(memory).toMatchObject({ code: 1, stderr: expect.stringContaining("lives inside its gateway's process") });
   const later = await onceward(["keys", "list", "--store", "redis://:hunter2@h"], { cwd });
-  expect(later).toMatchObject({ code: 1, stderr: expect.stringContaining("is not in this build") });
+  expect(later).toMatchObject({ code: 2, stderr: expect.stringContaining("is not in this build") });
   expect(later.stderr).not.toContain("hunter2");
 });

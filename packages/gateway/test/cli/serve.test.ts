@@ -144,7 +144,11 @@ test("an address of another machine and an unknown host are one clear line", asy
 
 test("14.1 without an upstream, and with a bad file: exit code 1 and the reason, nothing started", async () => {
   const none = await onceward(["serve"], { cwd: folder() });
-  expect(none).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("upstream is missing") });
+  expect(none).toMatchObject({
+    code: 1,
+    stdout: "",
+    stderr: expect.stringMatching(/^onceward: there is no onceward\.yaml here, .*`onceward init`.* --upstream http/),
+  });
   const bad = await onceward(["serve", "-c", "gone.yaml"], { cwd: folder() });
   expect(bad).toMatchObject({
     code: 1,
@@ -220,7 +224,6 @@ test.each(DAMAGED)(
 
 test.each([
   ["a folder that is not there", "sqlite:gone/x.db", "does not exist"],
-  ["a folder in place of a file", "sqlite:.", "has no path"],
   ["a file in place of a folder", "sqlite:onceward.yaml/x.db", "onceward.yaml"],
   ["a device", "sqlite:/dev/null", "is not a regular file"],
 ])("an unusable path (%s) is one clear line", async (_name, store, reason) => {
@@ -249,4 +252,28 @@ test("a folder and a file that this user may not write are one clear line", asyn
   }
   chmodSync(cwd, 0o755);
   expect(readdirSync(cwd)).toEqual(["mine.db"]);
+});
+
+test("9.1 encryption over a store in use: a warning at start, and acceptUnsealed replays what was recorded before", async () => {
+  const cwd = folder();
+  const behind = await upstream();
+  const transfer = async (more: string): Promise<{ readonly status: number; readonly output: string }> => {
+    writeFileSync(join(cwd, "onceward.yaml"), `upstream: ${behind}\naccount: single\n${more}`);
+    const serve = start(["serve", ...FREE], { cwd });
+    const url = await ready(serve);
+    const { status } = await fetch(`${url}/t`, { method: "POST", headers: { "Idempotency-Key": "k" } });
+    serve.child.kill("SIGTERM");
+    await serve.ended;
+    return { status, output: serve.output() };
+  };
+  const key = `encryption: [{ id: k1, key: "${"0a".repeat(32)}" }]\n`;
+  expect(await transfer("")).toMatchObject({ status: 200 });
+  const refused = await transfer(key);
+  expect(refused).toMatchObject({ status: 500 });
+  expect(refused.output).toMatch(
+    /"level":"warn".*"msg":"the store holds answers from before `encryption` was set: .*`acceptUnsealed: true`/,
+  );
+  const accepted = await transfer(`${key}acceptUnsealed: true\n`);
+  expect(accepted).toMatchObject({ status: 200 });
+  expect(accepted.output).not.toContain('"level":"warn"');
 });

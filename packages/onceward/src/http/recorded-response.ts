@@ -47,6 +47,8 @@ export function encodeResponse(response: RecordedResponse): Uint8Array {
  */
 export function decodeResponse(status: number, payload: Uint8Array): RecordedResponse {
   if (!Number.isInteger(status) || status < 100 || status > 999) throw corrupt("its status is none");
+  // No version is 0: what begins so was encrypted by a sealed store, and this one was opened without the keys.
+  if (payload[0] === 0) throw corrupt("it is sealed; set `encryption`");
   if (payload[0] !== VERSION) throw corrupt("it is of an unknown version");
   const flags = payload[1];
   if (flags === undefined || flags > BODY_KEPT) throw corrupt("its flags are unknown");

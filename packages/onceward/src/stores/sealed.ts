@@ -31,6 +31,7 @@ export interface SealedStoreOptions {
 const MAGIC = Uint8Array.of(0x00, 0x4f, 0x6e, 0x63, 0x65, 0x53, 0x01);
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
+const KEY_ID_AT = MAGIC.byteLength + 1;
 const CIPHER = "aes-256-gcm";
 
 interface Keyring {
@@ -42,7 +43,8 @@ interface Keyring {
 /**
  * Seals payloads with AES-256-GCM. The record's id and the status are authenticated with them, so that neither an
  * answer nor a status can be moved to another record; labels, fingerprints and instants stay readable. Operations
- * reject with `store_corrupt` where an answer cannot be opened: it was changed or swapped, or its key is not given.
+ * reject with `store_corrupt` where an answer cannot be opened: it was changed or swapped, or its key is not given
+ * (`details.sealedWith`: the key's id, null where it is not sealed).
  *
  * @throws IdempotencyError `config_invalid` where there is no key, a key is not 32 bytes, or two have one id.
  */
@@ -124,19 +126,21 @@ function sealed(ring: Keyring, id: RecordId, answer: Answer): Answer {
 function opened(ring: Keyring, record: StoredRecord): StoredRecord {
   const { payload, id, status } = record;
   if (payload === null || status === null) return record;
-  if (!MAGIC.every((byte, index) => payload[index] === byte)) {
+  if (!isSealed(payload)) {
     if (ring.acceptUnsealed) return record;
-    throw corrupt(id, "it is not sealed");
+    const mend = `set \`unsealed: "accept"\` (the gateway: \`acceptUnsealed: true\`) to take such answers until they have expired`;
+    throw corrupt(id, null, `it is not sealed: it was recorded before encryption was set, or put there since; ${mend}`);
   }
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-  const keyIdAt = MAGIC.byteLength + 1;
-  const nonceAt = keyIdAt + (bytes[MAGIC.byteLength] ?? 0);
+  const nonceAt = KEY_ID_AT + (bytes[MAGIC.byteLength] ?? 0);
   const bodyAt = nonceAt + NONCE_BYTES;
   const tagAt = bytes.byteLength - TAG_BYTES;
-  if (tagAt < bodyAt) throw corrupt(id, "it is too short");
-  const keyId = bytes.toString("utf8", keyIdAt, nonceAt);
+  const keyId = bytes.toString("utf8", KEY_ID_AT, nonceAt);
+  if (tagAt < bodyAt) throw corrupt(id, keyId, "it is too short");
   const key = ring.byId.get(keyId)?.key;
-  if (key === undefined) throw corrupt(id, `it was sealed with the key "${keyId}", which is not among those given`);
+  if (key === undefined) {
+    throw corrupt(id, keyId, `it was sealed with the key "${keyId}", which is not among those given; give it too`);
+  }
   const decipher = createDecipheriv(CIPHER, recordKey(key, id), bytes.subarray(nonceAt, bodyAt), {
     authTagLength: TAG_BYTES,
   });
@@ -145,13 +149,30 @@ function opened(ring: Keyring, record: StoredRecord): StoredRecord {
     const body = Buffer.concat([decipher.update(bytes.subarray(bodyAt, tagAt)), decipher.final()]);
     return { ...record, payload: new Uint8Array(body) };
   } catch (cause) {
-    throw corrupt(id, `the key "${keyId}" does not open it: it was changed, or belongs to another record`, cause);
+    throw corrupt(
+      id,
+      keyId,
+      `the key "${keyId}" does not open it: it was changed, or belongs to another record`,
+      cause,
+    );
   }
 }
 
-function corrupt(id: RecordId, reason: string, cause?: unknown): IdempotencyError {
+/** The id of the key that a payload, as the store beneath has it, was sealed with; null where it is not sealed. */
+export function sealingKeyOf(payload: Uint8Array): string | null {
+  if (!isSealed(payload)) return null;
+  const end = KEY_ID_AT + (payload[MAGIC.byteLength] ?? 0);
+  return new TextDecoder().decode(payload.subarray(KEY_ID_AT, end));
+}
+
+function isSealed(payload: Uint8Array): boolean {
+  return MAGIC.every((byte, index) => payload[index] === byte);
+}
+
+/** @param sealedWith The id of the key it was sealed with; null where it was not. */
+function corrupt(id: RecordId, sealedWith: string | null, reason: string, cause?: unknown): IdempotencyError {
   return new IdempotencyError("store_corrupt", `The recorded answer of record ${id} cannot be opened: ${reason}.`, {
     cause,
-    details: { recordId: id },
+    details: { recordId: id, sealedWith },
   });
 }

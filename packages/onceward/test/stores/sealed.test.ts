@@ -2,8 +2,9 @@
 
 import { randomBytes } from "node:crypto";
 import type { Store } from "onceward";
+import { decodeResponse } from "onceward/http";
 import { memoryStore } from "onceward/stores/memory";
-import { type SealingKey, sealedStore } from "onceward/stores/sealed";
+import { type SealingKey, sealedStore, sealingKeyOf } from "onceward/stores/sealed";
 import { fakeClock, storeSuite } from "onceward/testing";
 import { describe, expect, it } from "vitest";
 import { sqlitePlace } from "./places.js";
@@ -70,6 +71,11 @@ describe("9.1 sealed answers", () => {
     expect(Buffer.from(await raw(store, A)).includes("IBAN")).toBe(false);
     expect(Buffer.from(await raw(store, A)).includes("2026-01")).toBe(true);
     expect(await raw(sealed, A)).toEqual(secret);
+    expect(sealingKeyOf(await raw(store, A))).toBe("2026-01");
+    expect(sealingKeyOf(secret)).toBeNull();
+    expect(sealingKeyOf(new Uint8Array())).toBeNull();
+    const beneath = await raw(store, A);
+    expect(() => decodeResponse(200, beneath)).toThrow("it is sealed; set `encryption`");
   });
 
   it("differ each time, also for the same answer", async () => {
@@ -91,6 +97,7 @@ describe("9.1 sealed answers", () => {
     await expect(later.find(A)).rejects.toMatchObject({
       code: "store_corrupt",
       message: expect.stringMatching(/"2026-01"/),
+      details: { recordId: A, sealedWith: "2026-01" },
     });
     expect((await later.list({ limit: 10 })).items).toHaveLength(2);
   });
@@ -117,7 +124,13 @@ describe("9.1 sealed answers", () => {
   it("that were never sealed are refused, unless the user is just turning it on", async () => {
     const store = memoryStore();
     await complete(store, A);
-    await expect(sealedStore(store, { keys: [one] }).find(A)).rejects.toMatchObject({ code: "store_corrupt" });
+    await expect(sealedStore(store, { keys: [one] }).find(A)).rejects.toMatchObject({
+      code: "store_corrupt",
+      message: expect.stringMatching(
+        /recorded before encryption was set, .*`unsealed: "accept"` .*`acceptUnsealed: true`/,
+      ),
+      details: { recordId: A, sealedWith: null },
+    });
     expect(await raw(sealedStore(store, { keys: [one], unsealed: "accept" }), A)).toEqual(secret);
   });
 });
