@@ -11,8 +11,8 @@ export interface Profile {
   readonly gatewayNotStarted: readonly number[];
   /** Whether an upstream's 503 with `Retry-After` means "not started" too (SPEC §4.8). */
   readonly gatewayBusyNotStarted: boolean;
-  /** The source names the routes it applies to, so it is refused where none are listed. */
-  readonly needsRoutes: boolean;
+  /** Where the source names what it applies to, so that it is refused where no routes are listed; else null. */
+  readonly covers: { readonly apis: string; readonly exampleRoute: string } | null;
 }
 
 /** SPEC §4.8's list: an upstream that answers so has validated or refused, and started nothing. */
@@ -28,7 +28,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     options: {},
     gatewayNotStarted: REFUSALS,
     gatewayBusyNotStarted: true,
-    needsRoutes: false,
+    covers: null,
   },
   stripe: {
     title: "Stripe API v1, idempotent requests",
@@ -36,7 +36,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     options: { methods: ["POST"], errorFormat: "stripe" },
     gatewayNotStarted: REFUSALS,
     gatewayBusyNotStarted: true,
-    needsRoutes: false,
+    covers: null,
   },
   glyue: {
     title: "Glyue, Idempotency Layer",
@@ -52,7 +52,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     },
     gatewayNotStarted: CALLER_REFUSALS,
     gatewayBusyNotStarted: false,
-    needsRoutes: false,
+    covers: null,
   },
   fyno: {
     title: "Fyno, Idempotent Requests",
@@ -67,7 +67,11 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     },
     gatewayNotStarted: REFUSALS,
     gatewayBusyNotStarted: true,
-    needsRoutes: true,
+    covers: {
+      apis: "the Event, Event Bulk and Automations APIs of its source, in the live environment",
+      exampleRoute:
+        '{ match: "POST /v1/:workspace/event", profile: fyno, when: { header: X-Environment, equals: live } }',
+    },
   },
   apiture: {
     title: "Apiture, Idempotent Operations",
@@ -75,7 +79,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     options: { fingerprint: "off", onMismatch: "replay", marker: false },
     gatewayNotStarted: CALLER_REFUSALS,
     gatewayBusyNotStarted: false,
-    needsRoutes: false,
+    covers: null,
   },
   gains: {
     title: "GAINS, Idempotency",
@@ -83,6 +87,6 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     options: { methods: ["POST", "PUT", "PATCH"], fingerprint: "off", onMismatch: "replay", marker: false },
     gatewayNotStarted: REFUSALS,
     gatewayBusyNotStarted: true,
-    needsRoutes: false,
+    covers: null,
   },
 };

@@ -109,10 +109,11 @@ function contradictions(options: PolicyOptions, context: PolicyContext): PolicyI
   const issues: PolicyIssue[] = [];
   const refuse = (name: OptionName, message: string): void => void issues.push({ path: [name], message });
   const profile = PROFILES[options.profile ?? "ietf"];
-  if (profile.needsRoutes && !context.hasRoutes) {
+  if (profile.covers !== null && !context.hasRoutes) {
+    const { apis, exampleRoute } = profile.covers;
     refuse(
       "profile",
-      `profile ${options.profile} covers only the APIs its source names: list them under \`routes\` and set it there`,
+      `profile ${options.profile} covers only ${apis}: list them under \`routes\` and set it there, such as ${exampleRoute}`,
     );
   }
   const duplicates = options.duplicates ?? profile.options.duplicates;
