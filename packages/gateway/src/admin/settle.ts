@@ -99,8 +99,10 @@ export async function releaseRecord(
     const owner = live
       ? "its owner is alive"
       : "its owner has not been heard of since its lease lapsed, yet it may come back";
+    // A live owner's outcome is its own to say: settling it is refused.
+    const otherwise = live ? "wait for it" : "settle it";
     return conflict(
-      `It is running (${owner}). Releasing it lets a retry start the operation a second time: settle it, or release it with force.`,
+      `It is running (${owner}). Releasing it lets a retry start the operation a second time: ${otherwise}, or release it with force.`,
     );
   }
   const detail = options.force ? `released with force while ${record.state}` : `released while ${record.state}`;

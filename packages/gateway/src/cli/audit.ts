@@ -1,4 +1,4 @@
-// `onceward audit list`: what operators changed, who, when and why (SPEC §4.14, §9.5).
+// `onceward audit`: what operators changed, who, when and why (SPEC §4.14, §9.5).
 
 import type { Command } from "commander";
 import { CommandFailure } from "./faults.js";
@@ -12,8 +12,11 @@ interface AuditFlags extends StoreFlags {
 }
 
 export function addAudit(program: Command): void {
-  const audit = program.command("audit").description("read the audit trail");
-  addStoreFlags(audit.command("list").description("list what operators changed, newest first"))
+  const audit = program
+    .command("audit")
+    .description("read the audit trail: without more it is listed")
+    .helpCommand(false);
+  addStoreFlags(audit.command("list", { isDefault: true }).description("list what operators changed, newest first"))
     .option("--limit <n>", "at most so many", wholeNumber(1, 1000), 50)
     .option("--cursor <cursor>", "go on where the page before ended")
     .option("--json", "for machines")

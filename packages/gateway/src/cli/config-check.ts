@@ -11,7 +11,7 @@ import { addServeFlags, type ServeFlags } from "./settings.js";
 import { warningsOf } from "./warnings.js";
 
 export function addConfig(program: Command): void {
-  const config = program.command("config").description("look at the configuration");
+  const config = program.command("config").description("look at the configuration").helpCommand(false);
   addServeFlags(config.command("check").description("say what is understood of it, or all that is wrong with it"))
     .option("--json", "for machines")
     .action(check);
@@ -36,7 +36,7 @@ function check({ config: named, json, ...flags }: ServeFlags & { readonly json?:
 }
 
 function pairs(config: GatewayConfig, file: string | undefined): [string, string][] {
-  const { listen, admin, tls, environment, encryption } = config;
+  const { listen, admin, tls, environment } = config;
   return [
     ["file", file ?? "none"],
     ["listen", `${tls === null ? "http" : "https"}://${addressText(listen)}`],
@@ -46,15 +46,17 @@ function pairs(config: GatewayConfig, file: string | undefined): [string, string
     ],
     ["upstream", config.upstream],
     ["store", showStoreUrl(config.store)],
-    [
-      "sealed",
-      encryption.length === 0
-        ? "no"
-        : `with key ${encryption[0]?.id} ***${encryption.length > 1 ? `, ${encryption.length - 1} more to open` : ""}`,
-    ],
+    ["sealed", sealedText(config)],
     ["account", accountText(config.account)],
     ["scope", `namespace ${config.namespace}, environment ${environmentText(environment)}`],
   ];
+}
+
+function sealedText({ encryption, acceptUnsealed }: GatewayConfig): string {
+  if (encryption.length === 0) return "no";
+  const more = encryption.length > 1 ? `, ${encryption.length - 1} more to open` : "";
+  const before = acceptUnsealed ? "replayed too" : "not replayed (acceptUnsealed: true does)";
+  return `with key ${encryption[0]?.id} ***${more}; answers from before it: ${before}`;
 }
 
 function accountText(account: AccountConfig): string {
@@ -85,18 +87,33 @@ function conditionText(when: Condition | null): string {
 
 function routeTable(config: GatewayConfig): string {
   const rows = config.routes.map((route) => routeRow(route));
+  if (!config.routes.some(isCatchAll)) rows.push(unprotectedRow("anything else", config.upstream));
   return table(["ROUTE", "PROFILE", "METHODS", "KEY", "RETENTION", "REUSED", "INTERRUPTED", "UPSTREAM"], rows);
+}
+
+function isCatchAll({ name, methods, when }: Route): boolean {
+  return name === "/**" && methods === null && when === null;
+}
+
+function unprotectedRow(name: string, upstream: string): (string | Cell)[] {
+  return [name, { text: "not protected", style: "yellow" }, "", "", "", "", "", upstream];
+}
+
+/** Those that the route matches and its policy covers. */
+function methodsText({ methods }: Route, covered: ReadonlySet<string> | "all"): string {
+  if (covered === "all") return methods === null ? "all" : [...methods].join(",");
+  return [...covered].filter((method) => methods?.has(method) ?? true).join(",");
 }
 
 function routeRow(route: Route): (string | Cell)[] {
   const { policy } = route;
   const name = route.name + conditionText(route.when);
-  if (policy === null) return [name, { text: "not protected", style: "yellow" }, "", "", "", "", "", route.upstream];
+  if (policy === null) return unprotectedRow(name, route.upstream);
   const { onInterrupted } = policy;
   return [
     name,
     policy.mode === "observe" ? { text: `${policy.profile} (observed)`, style: "yellow" } : policy.profile,
-    policy.methods === "all" ? "all" : [...policy.methods].join(","),
+    methodsText(route, policy.methods),
     `${policy.header}${policy.required ? ", required" : ""}`,
     durationText(policy.retentionMs),
     policy.onMismatch === "replay" ? "first answer" : "refused",

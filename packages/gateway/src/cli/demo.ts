@@ -7,7 +7,7 @@ import type { Address } from "../config/config.js";
 import { readAddress } from "../config/leaf.js";
 import { readFault } from "../config/sources.js";
 import type { Transfer } from "../demo/ledger.js";
-import { type DemoBank, demoConfig, startBank } from "../demo/run.js";
+import { type DemoBank, demoConfig, startBank, tryListening } from "../demo/run.js";
 import { welcome } from "../demo/welcome.js";
 import { createLogger } from "../log.js";
 import { CommandFailure, usage } from "./faults.js";
@@ -34,10 +34,17 @@ export function addDemo(program: Command): void {
 
 async function demo(flags: DemoFlags): Promise<void> {
   const bankAddress = addressOf("--bank", flags.bank);
-  addressOf("--listen", flags.listen);
-  addressOf("--admin", flags.admin);
+  const listen = addressOf("--listen", flags.listen);
+  const admin = addressOf("--admin", flags.admin);
   const folder = resolve(flags.data);
   const signals = catchSignals();
+  // Where a demo runs already, all three are in use: the gateway's is the one that its users know.
+  await tryListening(listen).catch((error: unknown) => {
+    throw listenFailure(error, [{ flag: "--listen", address: listen }]);
+  });
+  await tryListening(admin).catch((error: unknown) => {
+    throw listenFailure(error, [{ flag: "--admin", address: admin }]);
+  });
   const bank = await openBank(folder, bankAddress);
   try {
     const config = demoConfig(folder, `http://${addressText(bank.address)}`, flags.listen, flags.admin);

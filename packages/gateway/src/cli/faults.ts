@@ -1,7 +1,8 @@
 // Errors as the command line says them: one clear message and an exit code (SPEC §14.1).
 
 import { CommanderError } from "commander";
-import { isIdempotencyError } from "onceward";
+import { type IdempotencyError, isIdempotencyError } from "onceward";
+import type { ConfigIssue, Place } from "../config/issue.js";
 import { note } from "./output.js";
 
 /** Something that cannot be done as asked; the message says what and how to mend it. */
@@ -29,13 +30,21 @@ export function report(error: unknown): number {
     return error.exitCode;
   }
   if (isIdempotencyError(error)) {
-    // Each line of a configuration's faults says where it is, so that editors find the place.
-    note(error.code === "config_invalid" ? error.message : prefixed(error.message));
-    return 1;
+    const places = placesOf(error);
+    // A line that begins with its place in a file is left so, since editors find the place then.
+    for (const [index, line] of error.message.split("\n").entries())
+      note(places[index] === undefined || places[index].line === null ? prefixed(line) : line);
+    return places.some(({ source }) => source.startsWith("--")) ? 2 : 1;
   }
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
   note(prefixed(`this should not have happened, please report it: ${detail}`));
   return 1;
+}
+
+/** Of each line of a configuration's faults; empty for other errors. */
+function placesOf(error: IdempotencyError): readonly Place[] {
+  const issues = error.details["issues"] as readonly Partial<ConfigIssue>[] | undefined;
+  return (issues ?? []).flatMap(({ place }) => place ?? []);
 }
 
 function prefixed(message: string): string {

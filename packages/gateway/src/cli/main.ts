@@ -36,7 +36,16 @@ function program(): Command {
     .helpCommand(false)
     .showHelpAfterError("(--help shows what there is)")
     .exitOverride()
-    .addHelpText("after", "\nonceward demo shows what it does; onceward init writes a configuration to start from.");
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "onceward: ")) })
+    .addHelpText(
+      "after",
+      `
+onceward demo shows what it does; onceward init writes a configuration to start from.
+
+Exit codes: 0 done, 2 the command line is wrong (an unknown or missing flag, or a value that it cannot have),
+1 anything else. What went wrong is on standard error: "onceward: …", or a line for each fault of a
+configuration file, "FILE:LINE:COLUMN  …".`,
+    );
   addServe(root);
   addDemo(root);
   addInit(root);

@@ -63,16 +63,18 @@ export function instant(at: number | null): string {
   return at === null ? "–" : new Date(at).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-/** Such as `in 23 h` or `5 min ago`; exact enough to see what is old. */
+const UNITS = [
+  ["d", 86_400],
+  ["h", 3_600],
+  ["min", 60],
+] as const;
+
+/** Such as `in 24 h` or `5 min ago`, rounded; exact enough to see what is old. */
 export function relative(at: number, now: number): string {
   const seconds = Math.round(Math.abs(at - now) / 1000);
-  const units = [
-    ["d", 86_400],
-    ["h", 3_600],
-    ["min", 60],
-  ] as const;
-  const [unit, size] = units.find(([, length]) => seconds >= length) ?? ["s", 1];
-  const text = `${Math.floor(seconds / size)} ${unit}`;
+  // A unit counts from two of it on: "36 h" says more than "2 d".
+  const [unit, size] = UNITS.find(([, length]) => seconds >= 2 * length) ?? ["s", 1];
+  const text = `${Math.round(seconds / size)} ${unit}`;
   return at < now ? `${text} ago` : `in ${text}`;
 }
 

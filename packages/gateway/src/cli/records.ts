@@ -43,7 +43,7 @@ export function recordTable(records: readonly StoredRecord[], now: number, withI
     records.map((record) => [
       shortened(printable(record.key), 40),
       stateCell(record, now),
-      record.status === null ? "–" : String(record.status),
+      statusText(record),
       shortened(printable(record.operation), 48),
       shortened(printable(record.account), 32),
       relative(record.createdAt, now),
@@ -52,6 +52,12 @@ export function recordTable(records: readonly StoredRecord[], now: number, withI
       ...(withIds ? [record.id] : []),
     ]),
   );
+}
+
+/** In parentheses what duplicates get of an answer that nobody knows. */
+function statusText({ state, status }: StoredRecord): string {
+  if (status === null) return "–";
+  return state === "unknown" ? `(${status})` : String(status);
 }
 
 function stateCell(record: StoredRecord, now: number): Cell {

@@ -3,6 +3,7 @@
 import { createPublicKey } from "node:crypto";
 import type { AccountFile } from "./account-schema.js";
 import type { AccountConfig } from "./config.js";
+import { LEAST_SECRET_LENGTH } from "./contradictions.js";
 import type { Sources } from "./sources.js";
 
 type JwtFile = Extract<AccountFile, { from: "jwt" }>;
@@ -12,7 +13,7 @@ type JwtKeys = Extract<AccountConfig, { from: "jwt" }>["keys"];
 export function buildAccount(file: AccountFile, sources: Sources): AccountConfig | null {
   if (file.from === "single") return { from: "single", anonymous: "reject", secret: null };
   const secret = file.accountKey === undefined ? null : sources.secret(file.accountKey, ["account", "accountKey"]);
-  if (secret !== null && secret.length < 16) {
+  if (secret !== null && secret.length < LEAST_SECRET_LENGTH) {
     sources.refuse(
       ["account", "accountKey"],
       " is too short to be a secret: give it at least 16 characters, at random",

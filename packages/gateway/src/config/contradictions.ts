@@ -7,8 +7,11 @@ import type { ConfigFile } from "./file-schema.js";
 import type { Path } from "./issue.js";
 import type { Sources } from "./sources.js";
 
+/** What can be tried over the network from a list, or one character after the other. */
+export const LEAST_SECRET_LENGTH = 16;
+
 /** The listeners: each its own port, and the admin one guarded wherever others can reach it (SPEC §9.5). */
-export function checkListeners(file: ConfigFile, hasToken: boolean, sources: Sources): void {
+export function checkListeners(file: ConfigFile, adminToken: string | null, sources: Sources): void {
   const { listen, admin } = file;
   if (admin === null) return;
   if (overlap(listen, admin)) {
@@ -17,7 +20,15 @@ export function checkListeners(file: ConfigFile, hasToken: boolean, sources: Sou
       ` is ${addressText(admin)}, where clients connect already (listen is ${addressText(listen)}): give it another port`,
     );
   }
-  if (!isLoopback(admin.host) && !hasToken) {
+  if (isLoopback(admin.host)) return;
+  if (adminToken !== null && adminToken.length < LEAST_SECRET_LENGTH) {
+    sources.refuse(
+      ["adminToken"],
+      ` is too short for a listener that others can reach (${addressText(admin)}): give it at least ${LEAST_SECRET_LENGTH} characters, at random (openssl rand -base64 32 makes some)`,
+    );
+  }
+  // One that cannot be read is refused where it is read.
+  if (file.adminToken === undefined) {
     sources.refuse(
       ["admin"],
       ` is ${addressText(admin)}, which others can reach, and there is no token: set \`adminToken\` or ONCEWARD_ADMIN_TOKEN, or listen on 127.0.0.1`,

@@ -3,7 +3,7 @@
 import { extname } from "node:path";
 import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from "yaml";
 import type { ConfigIssue, Path, Place } from "./issue.js";
-import { pathId, pathText } from "./issue.js";
+import { NO_SOURCE, pathId, pathText } from "./issue.js";
 import { findJsonFault } from "./json-fault.js";
 import { type Environment, substitute } from "./substitution.js";
 import { yamlFault } from "./yaml-fault.js";
@@ -55,7 +55,7 @@ export function readDocument(text: string, name: string, env: Environment): Conf
 
 /** A configuration without a file. */
 export function emptyDocument(): ConfigDocument {
-  const place = { source: "configuration", line: null, column: null };
+  const place = { source: NO_SOURCE, line: null, column: null };
   return { value: {}, issues: [], placeOf: () => place, writtenAs: () => undefined, scalarAt: () => undefined };
 }
 

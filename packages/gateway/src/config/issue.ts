@@ -34,10 +34,14 @@ export function pathId(path: Path): string {
   return JSON.stringify(path);
 }
 
+/** The source of what was given nowhere. */
+export const NO_SOURCE = "configuration";
+
 /** One line: `onceward.yaml:12:5  routes[1].lease is "3x", but it must be …`. */
 function issueText(issue: ConfigIssue): string {
   const { source, line, column } = issue.place;
-  return `${line === null ? source : `${source}:${line}:${column ?? 1}`}  ${issue.message}`;
+  if (line !== null) return `${source}:${line}:${column ?? 1}  ${issue.message}`;
+  return source === NO_SOURCE ? issue.message : `${source}: ${issue.message}`;
 }
 
 /** All faults at once, in the order of the file, as `config_invalid`; `details.issues` holds them. */
@@ -45,6 +49,8 @@ export function configError(issues: readonly ConfigIssue[]): IdempotencyError {
   const sorted = [...issues].sort(
     (a, b) => (a.place.line ?? 0) - (b.place.line ?? 0) || (a.place.column ?? 0) - (b.place.column ?? 0),
   );
-  const lines = [...new Set(sorted.map(issueText))];
-  return new IdempotencyError("config_invalid", lines.join("\n"), { details: { issues: sorted } });
+  // An alias has the same fault at the same place as what it stands for.
+  const byLine = new Map(sorted.map((issue) => [issueText(issue), issue]));
+  const message = [...byLine.keys()].join("\n");
+  return new IdempotencyError("config_invalid", message, { details: { issues: [...byLine.values()] } });
 }

@@ -168,7 +168,7 @@ export const storeUrl: LeafOptions<string> = {
       parseStoreUrl(value, "/");
       return value;
     } catch (error) {
-      return new Refusal(`: ${error instanceof Error ? error.message : error}`);
+      return new Refusal(error instanceof Error ? error.message.replace(/^the store /, "") : String(error));
     }
   },
 };

@@ -69,7 +69,7 @@ export function loadConfig(options: LoadOptions): GatewayConfig {
   const store = buildStore(file, sources, place);
   const upstream = file.upstream ?? "";
   const adminToken = file.adminToken === undefined ? null : sources.secret(file.adminToken, ["adminToken"]);
-  checkListeners(file, file.adminToken !== undefined, sources);
+  checkListeners(file, adminToken, sources);
   checkUpstreams(file, sources);
   const account = buildAccount(file.account, sources);
   const tls = buildListenerTls(file, sources);
@@ -127,14 +127,18 @@ function read(
   const tree = new ConfigTree(document, options.flags ?? {}, env);
   if (tree.issues.length > 0) throw configError(tree.issues);
   const checked = checkTree(tree);
-  const missing = needed.filter((name) => tree.get([name]) === undefined).map((name) => missingIssue(tree, name));
+  const missing = needed
+    .filter((name) => tree.get([name]) === undefined)
+    .map((name) => missingIssue(tree, name, document !== null));
   const { file } = checked;
   if (file === null || missing.length > 0) throw configError([...checked.issues, ...missing]);
   return { file, sources: new Sources(tree, folder, env), place: { folder, cwd } };
 }
 
-function missingIssue(tree: ConfigTree, name: "upstream"): ConfigIssue {
-  const message = `${name} is missing: it is the service to protect, such as http://127.0.0.1:3000; ${otherWays(name)}`;
+function missingIssue(tree: ConfigTree, name: "upstream", hasFile: boolean): ConfigIssue {
+  const message = hasFile
+    ? `${name} is missing: it is the service to protect, such as http://127.0.0.1:3000; ${otherWays(name)}`
+    : `there is no ${FILE_NAMES[0]} here, and no ${name} is given: \`onceward init\` writes one; or name the service to protect with --${name}, such as --${name} http://127.0.0.1:3000`;
   return { place: tree.placeOf([name]), message };
 }
 

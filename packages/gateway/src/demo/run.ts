@@ -1,7 +1,7 @@
 // Starts the bank and the gateway in front of it, in one process, on data that stays.
 
 import { mkdirSync } from "node:fs";
-import type { Server } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import type { Address, GatewayConfig } from "../config/config.js";
@@ -52,6 +52,17 @@ export function demoConfig(folder: string, upstream: string, listen: string, adm
     text: "account: single\nlog: { level: warn, format: pretty }\n",
     flags: { upstream, listen, admin, store: `sqlite:${join(resolve(folder), "onceward.db")}`, profile: "ietf" },
   });
+}
+
+/**
+ * Whether an address can be listened on, as far as can be known before it is.
+ *
+ * @throws Error of the listener.
+ */
+export async function tryListening(address: Address): Promise<void> {
+  const server = createServer();
+  await listening(server, address);
+  await new Promise<void>((done) => server.close(() => done()));
 }
 
 function listening(server: Server, { host, port }: Address): Promise<void> {

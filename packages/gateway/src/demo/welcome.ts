@@ -60,7 +60,8 @@ export function welcome(place: Place, paint: Paint): string {
     paint("bold", balance),
     "",
     "With another amount the key is refused (422).",
-    `Now kill -9 ${place.pid}, start again and paste 2: the same answer, and still one transfer.`,
+    `Now kill -9 ${place.pid}: the gateway and the bank die with it. Start again, and both come back with their data:`,
+    "paste 2 once more, and you get the same answer, and there is still one transfer.",
     "",
   ].join("\n");
 }

@@ -15,6 +15,8 @@ test.each([
   [["config", "check", "--help"], "--json"],
   [["keys", "--help"], "settle [options] <key>"],
   [["keys", "settle", "--help"], "--never-happened"],
+  [["keys", "release", "--help"], "why, for the audit trail (required)"],
+  [["--help"], "Exit codes: 0 done, 2 the command line is wrong"],
   [["purge", "--help"], "--store <url>"],
   [["audit", "list", "--help"], "--limit <n>"],
   [
@@ -48,7 +50,12 @@ test.each([
   [["keys", "settle", "k", "--reason", "r", "--status", "99"], "It must be a whole number from 200 to 599."],
   [["keys", "settle", "k", "--reason", "r", "--status", "200", "--header", "nonsense"], 'Write it as "Name: value".'],
   [["init", "onceward.json"], "JSON has no comments"],
-  [["demo", "--bank", "8082"], '--bank is "8082", but it must be HOST:PORT'],
+  [["demo", "--bank", "8082"], 'onceward: --bank is "8082", but it must be HOST:PORT'],
+  [["serve", "--listen", "8080", "-u", "http://h"], 'onceward: --listen: listen is "8080", but it must be HOST:PORT'],
+  [["serve", "--store", "sqlite:."], 'onceward: --store: store "sqlite:." has no path'],
+  [["config", "check", "--profile", "ieft", "-u", "http://h"], "; did you mean ietf?"],
+  [["purge", "--sotre", "x"], "onceward: unknown option '--sotre'"],
+  [["audit", "list", "more"], "too many arguments"],
 ])("14.1 onceward %s: exit code 2, the reason on standard error alone", async (args, reason) => {
   const result = await onceward(args, { cwd: cwd() });
   expect(result).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(reason) });
@@ -124,18 +131,21 @@ test("14.4 config check shows what was understood, and secrets as ***", async ()
   expect(text).toMatchObject({ code: 0, stderr: "" });
   for (const line of [
     "admin     http://127.0.0.1:8081  (token ***)",
-    "sealed    with key k1 ***",
+    "sealed    with key k1 ***; answers from before it: not replayed (acceptUnsealed: true does)",
     "account   from header X-Account, anonymous: reject, accountKey: ***",
     "scope     namespace default, environment live",
   ]) {
     expect(text.stdout.split("\n")).toContain(line);
   }
   expect(text.stdout).toMatch(
-    /^POST \/v1\/transfers +ietf +POST,PATCH +Idempotency-Key, required +24h +refused +hold +http:\/\/127\.0\.0\.1:3000$/m,
+    /^POST \/v1\/transfers +ietf +POST +Idempotency-Key, required +24h +refused +hold +http:\/\/127\.0\.0\.1:3000$/m,
   );
   expect(text.stdout).toMatch(/^\/v1\/reports\/\*\* +not protected/m);
   expect(text.stdout).toMatch(
     /^POST \/v1\/:workspace\/event \(X-Environment: live\) +fyno +POST +Idempotency-Key +24h +first answer/m,
+  );
+  expect(text.stdout.trimEnd().split("\n").at(-1)).toMatch(
+    /^anything else +not protected +http:\/\/127\.0\.0\.1:3000$/,
   );
   const json = await onceward(["config", "check", "--json"], { cwd: home, env: SECRETS });
   expect(JSON.parse(json.stdout)).toMatchObject({
@@ -152,11 +162,19 @@ test("14.4 config check shows what was understood, and secrets as ***", async ()
 });
 
 test("what is allowed and dangerous is warned about", async () => {
-  const result = await onceward(["config", "check", "--store", "memory:", "-u", "http://h"], { cwd: cwd() });
-  expect(result).toMatchObject({
-    code: 0,
-    stderr: expect.stringContaining("warning: the memory store forgets every key when the gateway stops"),
-  });
+  for (const store of ["memory:", "memory"]) {
+    const result = await onceward(["config", "check", "--store", store, "-u", "http://h"], { cwd: cwd() });
+    expect(result).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("warning: the memory store forgets every key when the gateway stops"),
+    });
+    expect(result.stdout).not.toContain("anything else");
+  }
+  const file =
+    "upstream: http://h\nlisten: 0.0.0.0:8080\naccount: single\nstore: memory\nroutes:\n  - match: POST,PUT /a\n";
+  const shared = await onceward(["config", "check"], { cwd: folder({ "onceward.yaml": file }) });
+  expect(shared.stderr).toContain("warning: account: single makes everybody who can reach 0.0.0.0:8080 one account");
+  expect(shared.stderr).toContain("warning: POST,PUT /a: PUT passes unprotected, since the policy covers POST, PATCH");
 });
 
 test("14.2 config schema prints the published schema", async () => {

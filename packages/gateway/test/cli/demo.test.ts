@@ -13,7 +13,7 @@ async function begin(
   listen = "127.0.0.1:0",
 ): Promise<{ readonly demo: Started; readonly lines: string[] }> {
   const demo = start(["demo", "--listen", listen, ...FREE], { cwd });
-  await demo.says(/start again and paste 2/);
+  await demo.says(/Start again, and both come back/);
   const lines = demo
     .output()
     .split("\n")
@@ -130,4 +130,21 @@ test("the ledger survives a kill in the middle of a line, and refuses what is no
   again.close();
   writeFileSync(path, "hello\n");
   expect(() => new Ledger(path)).toThrow(`${path}:1 is no transfer`);
+});
+
+test("where a demo runs already the second one complains of the gateway's port, not of the bank's", async () => {
+  const cwd = folder();
+  const { demo } = await begin(cwd);
+  const ports = ["gateway", "admin", "bank"].map(
+    (name) => new RegExp(`${name} +http://([0-9.:]+)`).exec(demo.output())?.[1] ?? "",
+  );
+  const [listen = "", admin = "", bank = ""] = ports;
+  const second = await onceward(["demo", "--listen", listen, "--admin", admin, "--bank", bank], { cwd });
+  expect(second).toMatchObject({
+    code: 1,
+    stdout: "",
+    stderr: expect.stringMatching(
+      new RegExp(`^onceward: cannot listen on ${listen}: the port is in use; .* --listen HOST:PORT\\n$`),
+    ),
+  });
 });

@@ -178,12 +178,12 @@ const CASES: readonly (readonly [about: string, text: string, line: string | Reg
   [
     "a store of a later build",
     "store: postgres://u:hunter2@h/db",
-    '2:1  store: the store "postgres://u:***@h/db" is not in this build, which has memory and sqlite:PATH',
+    '2:1  store "postgres://u:***@h/db" is not in this build, which has memory and sqlite:PATH',
   ],
   [
     "a store without scheme",
     "store: ./x.db",
-    '2:1  store: the store "./x.db" has no scheme; write memory or sqlite:PATH, such as sqlite:./onceward.db',
+    '2:1  store "./x.db" has no scheme; write memory or sqlite:PATH, such as sqlite:./onceward.db',
   ],
   ["a store on a host", "store: sqlite://host/x.db", /names a host, and a database file has none/],
   ["sqlite in memory", "store: 'sqlite::memory:'", /is kept in memory only; write memory for that/],
@@ -231,7 +231,7 @@ const CASES: readonly (readonly [about: string, text: string, line: string | Reg
   [
     "12 fyno without routes",
     "profile: fyno",
-    "2:1  profile fyno covers only the APIs its source names: list them under `routes` and set it there",
+    '2:1  profile fyno covers only the Event, Event Bulk and Automations APIs of its source, in the live environment: list them under `routes` and set it there, such as { match: "POST /v1/:workspace/event", profile: fyno, when: { header: X-Environment, equals: live } }',
   ],
   [
     "13 a contradiction in a route",
@@ -313,9 +313,13 @@ test("a private key is no public key, and a key must belong to its certificate",
 });
 
 test("9.5 an admin listener for all is taken with a token, and one port of two addresses is not one port", () => {
-  expect(load(`${UPSTREAM}admin: 0.0.0.0:8081\nadminToken: \${T}\n`, { env: { T: "token" } })).toMatchObject({
-    adminToken: "token",
-  });
+  const guarded = `${UPSTREAM}admin: 0.0.0.0:8081\nadminToken: \${T}\n`;
+  const token = "sixteen letters!";
+  expect(load(guarded, { env: { T: token } })).toMatchObject({ adminToken: token });
+  expect(faultsOf(guarded, { env: { T: "fifteen letters" } })).toEqual([
+    "onceward.yaml:3:1  adminToken is too short for a listener that others can reach (0.0.0.0:8081): give it at least 16 characters, at random (openssl rand -base64 32 makes some)",
+  ]);
+  expect(load(`${UPSTREAM}adminToken: short\n`)).toMatchObject({ adminToken: "short" });
   expect(load(`${UPSTREAM}listen: 10.0.0.5:8081\n`).listen.host).toBe("10.0.0.5");
 });
 

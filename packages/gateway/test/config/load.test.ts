@@ -90,18 +90,20 @@ test("14.1 a fault in a flag or a variable names it", () => {
   const env = { ONCEWARD_ADMIN: "nowhere", ONCEWARD_PROFILE: "ieft" };
   const flags = { upstream: "localhost:3000", listen: "127.0.0.1:99999", store: "sqlte:x" };
   expect(faults(() => loadConfig({ cwd: folder(), env, flags })).sort()).toEqual([
-    expect.stringMatching(/^--listen {2}listen is "127.0.0.1:99999", but it must be HOST:PORT/),
-    '--store  store: the store "sqlte:x" has an unknown scheme; did you mean sqlite:PATH?',
-    expect.stringMatching(/^--upstream {2}upstream is "localhost:3000", but it must be an http or https URL/),
-    expect.stringMatching(/^ONCEWARD_ADMIN \(environment\) {2}admin is "nowhere", but it must be off, or HOST:PORT/),
-    expect.stringMatching(/^ONCEWARD_PROFILE \(environment\) {2}profile is "ieft", but .*; did you mean ietf\?$/),
+    expect.stringMatching(/^--listen: listen is "127.0.0.1:99999", but it must be HOST:PORT/),
+    '--store: store "sqlte:x" has an unknown scheme; did you mean sqlite:PATH?',
+    expect.stringMatching(/^--upstream: upstream is "localhost:3000", but it must be an http or https URL/),
+    expect.stringMatching(/^ONCEWARD_ADMIN \(environment\): admin is "nowhere", but it must be off, or HOST:PORT/),
+    expect.stringMatching(/^ONCEWARD_PROFILE \(environment\): profile is "ieft", but .*; did you mean ietf\?$/),
   ]);
 });
 
 test("14.1 a missing upstream is said together with all else, and needed by the gateway alone", () => {
   const missing =
     "upstream is missing: it is the service to protect, such as http://127.0.0.1:3000; set `upstream`, --upstream or ONCEWARD_UPSTREAM";
-  expect(faults(() => loadConfig({ cwd: folder() }))).toEqual([`configuration  ${missing}`]);
+  expect(faults(() => loadConfig({ cwd: folder() }))).toEqual([
+    "there is no onceward.yaml here, and no upstream is given: `onceward init` writes one; or name the service to protect with --upstream, such as --upstream http://127.0.0.1:3000",
+  ]);
   expect(faultsOf("lease: 3x\n")).toEqual([expect.stringContaining("lease is"), `onceward.yaml:1:1  ${missing}`]);
   expect(loadStoreConfig({ cwd: folder(), flags: { store: "memory:" } }).store).toBe("memory:");
 });
