@@ -35,6 +35,8 @@ export interface Metrics {
   onEvent(event: EngineEvent): void;
   /** One request is over. `route` is a configured route's name, or null where none matched. */
   request(route: string | null, kind: RequestKind, code?: string): void;
+  /** One request that was only watched is over; `code` says what enforcing would have done. */
+  observed(route: string, code: string): void;
   /** What the layer itself took of a keyed request, in milliseconds. */
   layerTook(ms: number): void;
   /** From the request's first byte to the upstream until its answer was complete, in milliseconds. */
@@ -82,6 +84,7 @@ export function createMetrics(options: { readonly version?: string; readonly pro
       follow(event);
     },
     request: (route, kind, code) => counters.requests.inc({ route: route ?? NO_ROUTE, kind, code: code ?? "" }),
+    observed: (route, code) => counters.observed.inc({ route, code }),
     layerTook: (ms) => layer.observe(ms / 1_000),
     upstreamTook: (route, ms) => upstream.observe({ route: route ?? NO_ROUTE }, ms / 1_000),
     began() {
@@ -106,6 +109,11 @@ function makeCounters(registry: Registry) {
       "onceward_requests_total",
       "Requests by route, by what became of them, and by code where refused.",
       ["route", "kind", "code"],
+    ),
+    observed: counter(
+      "onceward_observed_total",
+      "Keyed requests under mode: observe, by what enforcing would have done: run, replay, or the code of a refusal.",
+      ["route", "code"],
     ),
     events: counter("onceward_events_total", "What the engine did.", ["type"]),
     storeFailures: counter("onceward_store_failures_total", "Store operations that failed or took too long.", [

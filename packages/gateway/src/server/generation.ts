@@ -99,6 +99,13 @@ export function createGatewayLayer(config: GatewayConfig, { store, metrics, log,
     policyDocument: DOCUMENT_PATH,
     showPath: (path) => runtime().current.showPath(path),
     ask: (template) => asker(template, runtime, log),
+    onObserved({ id, method, path, route, status, code }) {
+      metrics.observed(route, code ?? "");
+      const facts = { run: id, method, path, route, status, would: code };
+      // What would have been otherwise is what is looked for.
+      if (code === "run") log.debug(facts, "observed");
+      else log.info(facts, "observed");
+    },
     onEvent(event) {
       metrics.onEvent(event);
       const { runs } = runtime();

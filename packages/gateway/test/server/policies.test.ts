@@ -87,7 +87,7 @@ describe("SPEC §4.6: onInterrupted: { ask } asks the upstream what became of an
 
 test("mode: observe changes nothing, and the history says what would have been done", async () => {
   const behind = await upstream(({ body }, response) => void response.end(`got ${body}`));
-  const { port, running } = await gateway({ upstream: behind.url, admin: "127.0.0.1:0", mode: "observe" });
+  const { port, running, logs } = await gateway({ upstream: behind.url, admin: "127.0.0.1:0", mode: "observe" });
   for (const body of ["a=1", "a=1", "a=2"]) {
     const answer = await post(port, "k", { body });
     expect([answer.status, answer.body.toString()]).toEqual([200, `got ${body}`]);
@@ -101,6 +101,14 @@ test("mode: observe changes nothing, and the history says what would have been d
     }[];
   await until(async () => (await runs()).filter(({ outcome }) => outcome === "observed").length === 3);
   expect((await runs()).map(({ code }) => code)).toEqual(["key_reused", "replay", "run"]);
+  expect(logs.filter(({ msg }) => msg === "observed")).toMatchObject([
+    { level: 20, method: "POST", route: "/**", status: 200, would: "run" },
+    { level: 30, would: "replay" },
+    { level: 30, would: "key_reused" },
+  ]);
+  const metrics = (await send(running.adminAddress!.port, { path: "/metrics" })).body.toString();
+  for (const code of ["run", "replay", "key_reused"])
+    expect(metrics).toContain(`onceward_observed_total{route="/**",code="${code}"} 1`);
 });
 
 test("SPEC S5: environments never meet, and a route's condition decides whether it covers a request", async () => {

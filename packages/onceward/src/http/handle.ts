@@ -67,7 +67,8 @@ class HttpLayer implements Layer {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#policies = new PolicyCompiler(options.ask);
-    this.#runs = new RunLog(options.history === false ? null : (store.history ?? null), this.#clock);
+    const history = options.history === false ? null : (store.history ?? null);
+    this.#runs = new RunLog(history, this.#clock, options.onObserved);
     this.#throttle = typeof newKeysPerSecond === "number" ? new KeyThrottle(this.#clock, newKeysPerSecond) : null;
     this.#engine = new Engine({
       store,

@@ -3,7 +3,7 @@
 import type { Clock } from "../core/clock.js";
 import type { RequestErrorCode } from "../core/errors.js";
 import type { EngineEvent } from "../core/events.js";
-import type { RunFlag } from "../core/history.js";
+import type { Run, RunFlag } from "../core/history.js";
 import type { Policy, RecoverFunction } from "../core/policy.js";
 import type { Store } from "../core/store.js";
 import type { HeaderList, HttpResponse } from "./message.js";
@@ -166,6 +166,11 @@ export interface LayerOptions {
   /** Makes the function that asks about interrupted operations, for policies with `onInterrupted: { ask }`. */
   readonly ask?: (template: string) => RecoverFunction;
   readonly onEvent?: (event: EngineEvent) => void;
+  /**
+   * Told of each run that was only watched (`mode: observe`) when it is over. Its `code` says what enforcing would have
+   * done: `run`, `replay`, or the code of the refusal.
+   */
+  readonly onObserved?: (run: Run) => void;
 }
 
 /** The layer: one for a process and store. */

@@ -80,6 +80,7 @@ export class RunDraft {
     this.#durationMs = this.#elapsedMs();
     this.#log.changed(this);
     if (!this.#deferred) this.#log.close(this);
+    if (end.outcome === "observed") this.#log.observed(this);
   }
 
   onEvent(event: EngineEvent): void {
@@ -137,10 +138,16 @@ export class RunLog {
   #writing: Promise<void> = Promise.resolve();
   #dropped = 0;
 
-  /** `history` null keeps none. */
-  constructor(history: HistoryStore | null, clock: Clock) {
+  readonly #onObserved: ((run: Run) => void) | undefined;
+
+  /**
+   * @param history null keeps none.
+   * @param onObserved Told of runs that were only watched.
+   */
+  constructor(history: HistoryStore | null, clock: Clock, onObserved?: (run: Run) => void) {
     this.#history = history;
     this.clock = clock;
+    this.#onObserved = onObserved;
   }
 
   /** Runs that were not written because the store did not keep up. */
@@ -157,6 +164,10 @@ export class RunLog {
   /** Nothing more will happen to the run. */
   close(draft: RunDraft): void {
     this.#open.delete(draft.id);
+  }
+
+  observed(draft: RunDraft): void {
+    this.#onObserved?.(draft.snapshot());
   }
 
   onEvent(event: EngineEvent): void {
