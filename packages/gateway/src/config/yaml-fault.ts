@@ -42,6 +42,9 @@ export function yamlFault({ code, message, pos: [offset] }: ParserFault, source:
 function nested(message: string, offset: number, source: string): YamlFault {
   if (!message.startsWith("Nested mappings")) return indented(lineStart(source, offset), source);
   const lineEnd = source.indexOf("\n", offset);
+  // The address as it is written elsewhere.
+  if (/^memory:\s*$/m.test(source.slice(offset, lineEnd < 0 ? undefined : lineEnd)))
+    return { offset, message: "a value that ends with a colon needs quotes around it; a store in memory is `memory`" };
   if (lineEnd < 0 || /:(\s|$)/.test(source.slice(offset, lineEnd).replace(/\s#.*/, "")))
     return { offset, message: "a value that holds a colon and a space needs quotes around it" };
   return indented(lineEnd + 1, source);

@@ -63,6 +63,11 @@ test.each([
     "onceward.yaml:1:1  this line has no colon and space after its name; write `name: value`",
   ],
   [
+    "a store as it is written elsewhere",
+    `${UPSTREAM}store: memory:\n`,
+    "onceward.yaml:2:8  a value that ends with a colon needs quotes around it; a store in memory is `memory`",
+  ],
+  [
     "a second document",
     `${UPSTREAM}---\nlisten: 127.0.0.1:1\n`,
     "onceward.yaml:2:1  a second document starts here; a configuration is one",

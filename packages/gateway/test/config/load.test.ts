@@ -118,6 +118,15 @@ test("14.1 ONCEWARD_CONFIG and the names that are looked for", () => {
   expect(faults(() => findConfigFile(undefined, {}, two)).join()).toContain("holds onceward.yaml and onceward.json");
 });
 
+test("14.2 a store in memory is `memory` or `memory:`, in the file, a flag and the environment", () => {
+  for (const store of ["memory", '"memory:"', "Memory", "memory://"])
+    expect(load(`${UPSTREAM}store: ${store}\n`).store).toBe("memory:");
+  for (const store of ["memory", "memory:"]) {
+    expect(load(UPSTREAM, { flags: { store } }).store).toBe("memory:");
+    expect(load(UPSTREAM, { env: { ONCEWARD_STORE: store } }).store).toBe("memory:");
+  }
+});
+
 test("14.2 a relative store in the file is relative to the file, in a flag to the command's folder", () => {
   const cwd = folder({ "onceward.yaml": `${UPSTREAM}store: sqlite:./x.db\n` });
   const elsewhere = folder();
