@@ -11,6 +11,7 @@ import { Upstreams } from "../upstream/upstreams.js";
 import { DOCUMENT_PATH } from "../well-known/policy-document.js";
 import { createWellKnown } from "../well-known/well-known.js";
 import { createForwarding } from "./forwarding.js";
+import { hostOf } from "./request-head.js";
 import { createRouter, unroutedTo } from "./router.js";
 import type { Generation, Runtime } from "./runtime.js";
 
@@ -51,7 +52,7 @@ export async function createGeneration(
     findRoute: (method, path, request) => {
       const host = request.headers.find(([name]) => name.toLowerCase() === "host")?.[1] ?? "";
       const rawHeaders = request.headers.flat();
-      return route({ method, path, host: host.replace(/:\d*$/, "").toLowerCase(), rawHeaders }).route;
+      return route({ method, path, host: hostOf(host), rawHeaders }).route;
     },
   });
   return {
@@ -62,6 +63,7 @@ export async function createGeneration(
     layer,
     upstreams,
     forwarding: createForwarding(config, via),
+    head: { maxHeaders: limits.maxHeaders, once: sentOnce(config) },
     wellKnown,
     showPath: pathShower(config.redactPaths),
   };
@@ -144,6 +146,13 @@ function asker(template: string, runtime: () => Runtime, log: Logger): RecoverFu
       interrupted,
     );
   };
+}
+
+/** The fields that say which route and environment a request is under. */
+function sentOnce({ environment, routes }: GatewayConfig): ReadonlySet<string> {
+  const names = environment.from === "header" ? [environment.header] : [];
+  for (const { when } of routes) if (when !== null && "header" in when) names.push(when.header);
+  return new Set(names.map((name) => name.toLowerCase()));
 }
 
 function longestRetention(routes: readonly Route[]): number {

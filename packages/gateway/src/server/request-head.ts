@@ -11,8 +11,14 @@ export interface RequestTarget {
   readonly query: string;
   /** The authority as the client named it; empty where an HTTP/1.0 client named none. */
   readonly authority: string;
-  /** Its host without the port, in lower case. */
+  /** Its host without the port, in lower case; `a.` is `a`. */
   readonly host: string;
+}
+
+export interface HeadRules {
+  readonly maxHeaders: number;
+  /** In lower case: what may be sent once only, since route or environment rest on it (SPEC S5). */
+  readonly once: ReadonlySet<string>;
 }
 
 /** A head that is refused: 400, or what says more. */
@@ -23,15 +29,16 @@ export interface HeadFault {
   readonly status: 400 | 431 | 501 | 505 | 508;
 }
 
-const AUTHORITY = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::\d{0,5})?$/;
+/** Without percent-encoding, which no name has, and which would be another spelling of one. */
+const AUTHORITY = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]*)(?::\d{0,5})?$/;
 const FIELD_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /**
  * Node's parser refuses both framings at once, repeated lengths, folded lines and stray control characters. What it
  * lets through and servers behind could read in another way is refused here.
  */
-export function readTarget(request: IncomingMessage, maxHeaders: number): RequestTarget | HeadFault {
-  const fault = framingFault(request, maxHeaders);
+export function readTarget(request: IncomingMessage, { maxHeaders, once }: HeadRules): RequestTarget | HeadFault {
+  const fault = framingFault(request, maxHeaders) ?? repeatedFault(request.rawHeaders, once);
   if (fault !== null) return fault;
   const authority = authorityOf(request);
   if (!AUTHORITY.test(authority)) return { status: 400, fault: "The request's host is malformed." };
@@ -78,6 +85,20 @@ function framingFault(request: IncomingMessage, maxHeaders: number): HeadFault |
     : { status: 501, fault: "The only transfer coding served is chunked." };
 }
 
+/** Which of two values the server behind would believe is not known, and with it whether the request is protected. */
+function repeatedFault(raw: readonly string[], once: ReadonlySet<string>): HeadFault | null {
+  if (once.size === 0) return null;
+  const seen = new Set<string>();
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at]?.toLowerCase() ?? "";
+    if (!once.has(name)) continue;
+    if (seen.has(name))
+      return { status: 400, fault: `The header field ${name} was sent more than once: send it once.` };
+    seen.add(name);
+  }
+  return null;
+}
+
 /** RFC 9112 §3.2.2: the authority of an absolute target goes before `Host`. */
 function authorityOf(request: IncomingMessage): string {
   const url = request.url ?? "";
@@ -85,7 +106,9 @@ function authorityOf(request: IncomingMessage): string {
   return /^https?:\/\/([^/?]*)/i.exec(url)?.[1] ?? "";
 }
 
-function hostOf(authority: string): string {
+/** The name that an authority means: servers take `a.` for `a`, so a condition on a host has to as well (SPEC S5). */
+export function hostOf(authority: string): string {
   const end = authority.startsWith("[") ? authority.indexOf("]") + 1 : authority.indexOf(":");
-  return (end <= 0 ? authority : authority.slice(0, end)).toLowerCase();
+  const host = (end < 0 ? authority : authority.slice(0, end)).toLowerCase();
+  return host.endsWith(".") ? host.slice(0, -1) : host;
 }

@@ -1,8 +1,10 @@
 // Which route a request is under: the first whose method, path and condition hold (SPEC §14.2, S5).
 
 import type { Policy } from "onceward";
+import { compileRoutePattern, parseRouteMatch } from "onceward/http";
 import type { Condition, GatewayConfig, Route } from "../config/config.js";
 import type { Upstream, Upstreams } from "../upstream/upstreams.js";
+import { hostOf } from "./request-head.js";
 
 /** A route with what is looked up once instead of for every request. */
 export interface CompiledRoute {
@@ -30,18 +32,40 @@ export interface Routed {
 
 export type Router = (request: Routed) => CompiledRoute;
 
-/** What no route covers passes through to the upstream of the configuration. */
+/**
+ * What no route covers passes through to the upstream of the configuration.
+ *
+ * A path counts in the case it is written in. But many servers (Express, ASP.NET) take `/V1/Transfers` for
+ * `/v1/transfers`, so a request that would go unprotected is under the first route with a policy that it fits but for
+ * its case, if that comes before the route that leaves it alone (SPEC §5.8, P4).
+ */
 export function createRouter(config: GatewayConfig, upstreams: Upstreams): Router {
-  const routes = config.routes.map((route) => ({ route, compiled: compile(route, upstreams) }));
+  const routes = config.routes.map((route) => ({
+    route,
+    compiled: compile(route, upstreams),
+    fitsInAnyCase: route.policy === null ? null : inAnyCase(route.name),
+  }));
   const fallback = unroutedTo(config.upstream, upstreams);
   return (request) => {
-    for (const { route, compiled } of routes) {
+    let similar: CompiledRoute | null = null;
+    for (const { route, compiled, fitsInAnyCase } of routes) {
       if (route.methods !== null && !route.methods.has(request.method)) continue;
-      if (!route.matches(request.path)) continue;
-      if (route.when === null || holds(route.when, request)) return compiled;
+      const fits = route.matches(request.path);
+      if (!fits && (similar !== null || fitsInAnyCase?.(request.path) !== true)) continue;
+      if (route.when !== null && !holds(route.when, request)) continue;
+      if (!fits) similar = compiled;
+      else return route.policy === null ? (similar ?? compiled) : compiled;
     }
-    return fallback;
+    return similar ?? fallback;
   };
+}
+
+/** Whether a path fits a route's pattern but for its case. */
+function inAnyCase(match: string): ((path: string) => boolean) | null {
+  const parsed = parseRouteMatch(match);
+  if ("error" in parsed) return null;
+  const fits = compileRoutePattern(parsed.pattern.toLowerCase());
+  return (path) => fits(path.toLowerCase());
 }
 
 /** What is under no route goes to this upstream, unprotected. */
@@ -61,7 +85,7 @@ function compile(route: Route, upstreams: Upstreams): CompiledRoute {
 }
 
 function holds(condition: Condition, { host, rawHeaders: raw }: Routed): boolean {
-  if ("host" in condition) return condition.host.toLowerCase() === host;
+  if ("host" in condition) return hostOf(condition.host) === host;
   const name = condition.header.toLowerCase();
   // Sent twice it says two things; then it says neither.
   let found: string | undefined;

@@ -10,7 +10,7 @@ import type { Upstreams } from "../upstream/upstreams.js";
 import type { WellKnown } from "../well-known/well-known.js";
 import type { Budget } from "./budget.js";
 import type { Forwarding } from "./forwarding.js";
-import type { RequestTarget } from "./request-head.js";
+import type { HeadRules, RequestTarget } from "./request-head.js";
 import type { CompiledRoute, Router } from "./router.js";
 
 /** One configuration at work. Requests keep the one they began with. */
@@ -23,6 +23,7 @@ export interface Generation {
   readonly layer: Layer;
   readonly upstreams: Upstreams;
   readonly forwarding: Forwarding;
+  readonly head: HeadRules;
   readonly wellKnown: WellKnown;
   readonly showPath: (path: string) => string;
 }

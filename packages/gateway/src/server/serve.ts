@@ -27,7 +27,7 @@ export function serve(
   expectsContinue: boolean,
 ): boolean {
   const generation = runtime.current;
-  const target = readTarget(request, generation.config.limits.maxHeaders);
+  const target = readTarget(request, generation.head);
   // A key in such a path may hold an encoded slash, which is a fault in every other path.
   if (request.url?.startsWith(DOCUMENT_PATH) === true && serveWellKnown(runtime, request, response, target))
     return true;
@@ -83,7 +83,7 @@ export function serveTunnel(
   ends: { readonly socket: Socket; readonly head: Buffer; readonly tunnels: Set<Tunnel> },
 ): void {
   const generation = runtime.current;
-  const target = readTarget(request, generation.config.limits.maxHeaders);
+  const target = readTarget(request, generation.head);
   if ("fault" in target) {
     refuseHead(new Exchange({ ...unrouted(runtime, request, response), expectsContinue: false }), target);
     return;

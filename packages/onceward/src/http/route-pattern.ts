@@ -41,7 +41,8 @@ export function parseRouteMatch(match: string): RouteMatch | { readonly error: s
  *
  * A pattern must cover every spelling that a server may take for the same path, or a policy could be got round. So a
  * slash at the end means nothing, escapes are compared decoded (`%3A` is `:`), and a path also matches as it reads
- * without path parameters (`/transfers;x=1` is `/transfers` to many Java servers).
+ * without path parameters and without the empty segments that they leave (`/transfers;x=1` and `/;/transfers` are
+ * `/transfers` to many Java servers).
  *
  * @returns a function of a path that `normalisePath` returned
  * @throws IdempotencyError `config_invalid` where the pattern is malformed.
@@ -65,7 +66,7 @@ export function compileRoutePattern(pattern: string): (path: string) => boolean 
 }
 
 function coversAnySpelling(covers: (path: string) => boolean, path: string): boolean {
-  return covers(path) || (path.includes(";") && covers(path.replaceAll(/;[^/]*/g, "")));
+  return covers(path) || (path.includes(";") && covers(path.replaceAll(/;[^/]*/g, "").replaceAll(/\/{2,}/g, "/")));
 }
 
 /** The segments before the first that stands for others. */

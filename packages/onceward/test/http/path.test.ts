@@ -223,7 +223,11 @@ describe("§5.8 route patterns", () => {
     ["/v1/x:search", ["/v1/x:search", "/v1/x%3Asearch"], ["/v1/xsearch", "/v1/x"]],
     ["/v1/%3Aid", ["/v1/:id", "/v1/%3Aid"], ["/v1/1"]],
     ["/v1/café", ["/v1/caf%C3%A9"], ["/v1/cafe"]],
-    ["/v1/transfers", ["/v1/transfers;a=b", "/v1;x/transfers"], ["/v1/transfers%3Ba"]],
+    [
+      "/v1/transfers",
+      ["/v1/transfers;a=b", "/v1;x/transfers", "/;/v1/transfers", "/v1/;a=b/;/transfers"],
+      ["/v1/transfers%3Ba"],
+    ],
     ["/v1/a;b", ["/v1/a;b", "/v1/a%3Bb"], ["/v1/a"]],
   ])("%s", (pattern, covered, others) => {
     const covers = compileRoutePattern(pattern);
