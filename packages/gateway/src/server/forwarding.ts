@@ -6,6 +6,8 @@ import { type HeaderList, isHopByHop, isOwnHeader } from "onceward/http";
 import type { GatewayConfig } from "../config/config.js";
 import type { CompiledRoute } from "./router.js";
 
+const SET_HERE: ReadonlySet<string> = new Set(["forwarded", "via", "x-real-ip", "expect"]);
+
 /** What forwarding needs of a configuration, prepared once. */
 export interface Forwarding {
   readonly preserveHost: boolean;
@@ -65,6 +67,7 @@ export function requestHeaders(request: IncomingMessage, options: ForwardOptions
     const name = field.toLowerCase();
     if (name === "host" || name === "content-length" || name === "expect" || name === dropKey) continue;
     if (isHopByHop(name) || isOwnHeader(name) || collect(before, name, value)) continue;
+    if (name.includes("_") && isLookAlike(name, forwarding.kept)) continue;
     if (name.startsWith("x-forwarded-") || name === "x-real-ip" ? !trusted : isNamed(named, name, forwarding.kept))
       continue;
     out.push(field, value);
@@ -138,6 +141,22 @@ export function answerHeaders(headers: HeaderList, keepOwn: boolean): HeaderList
     const name = field.toLowerCase();
     return !(isHopByHop(name) || named?.has(name) === true || (!keepOwn && isOwnHeader(name)));
   });
+}
+
+/**
+ * Whether a server of the CGI kind (PHP, WSGI, Rack), to which `_` is `-`, would take a field for one that this gateway
+ * sets or reads itself: a forged `X_Forwarded_For`, or an `X_Environment` that no condition of a route has seen.
+ */
+function isLookAlike(name: string, kept: ReadonlySet<string>): boolean {
+  if (kept.has(name)) return false;
+  const alike = name.replaceAll("_", "-");
+  return (
+    kept.has(alike) ||
+    SET_HERE.has(alike) ||
+    alike.startsWith("x-forwarded-") ||
+    isHopByHop(alike) ||
+    isOwnHeader(alike)
+  );
 }
 
 /** The address of the client's end of the connection. */

@@ -6,6 +6,9 @@ import type { AnswerSink, UpstreamCall, UpstreamFailure } from "../upstream/call
 import { answerHeaders } from "./forwarding.js";
 import type { Exchange } from "./runtime.js";
 
+/** What a piece takes beside its bytes: an answer may come in many small ones. */
+const CHUNK_BYTES = 256;
+
 /** An answer that is passed on as it comes; the upstream waits until it is resumed. */
 export interface OpenAnswer {
   readonly kind: "open";
@@ -62,8 +65,9 @@ export class HeldAnswer implements AnswerSink {
     this.#bytes += chunk.length;
     this.#chunks.push(chunk);
     const fits = this.#bytes <= (this.#exchange.route.policy?.maxBodyBytes ?? 0);
-    if (fits && this.#exchange.runtime.memory.tryTake(chunk.length)) {
-      this.#takenBytes += chunk.length;
+    const counted = chunk.length + CHUNK_BYTES;
+    if (fits && this.#exchange.runtime.memory.tryTake(counted)) {
+      this.#takenBytes += counted;
       return true;
     }
     return this.#call === null ? true : this.#open(this.#call);

@@ -4,11 +4,14 @@ import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import { IdempotencyError } from "onceward";
 import type { Budget } from "./budget.js";
+import { Pieces } from "./pieces.js";
 import { Spool } from "./spool.js";
 
 export interface BodyBounds {
   readonly maxBytes: number;
   readonly spoolAboveBytes: number;
+  /** So much from the start is held in memory by the fingerprint too, until the body is whole. */
+  readonly gatheredBytes: number;
   /** For the whole body, in milliseconds. */
   readonly timeoutMs: number;
   readonly memory: Budget;
@@ -36,6 +39,7 @@ export class KeyedBody {
   #spool: Spool | null = null;
   #bytes = 0;
   #memoryBytes = 0;
+  #gatheredBytes = 0;
   #wasRead = false;
   /** Whether the rest goes to the file. */
   #spools = false;
@@ -93,25 +97,33 @@ export class KeyedBody {
       let filing: Promise<void> = Promise.resolve();
       const settle = (error?: Error): void => {
         clearTimeout(timer);
+        this.#forget();
         request.off("data", onData).off("end", onEnd).off("close", onClose).off("error", onClose);
         // What still comes is nobody's; whoever answers decides how much of it is waited for.
         request.on("error", ignore);
         filing.then(() => (error === undefined ? resolve() : reject(error)), reject);
       };
-      const onData = (chunk: Buffer): void => {
-        this.#bytes += chunk.length;
-        if (this.#bytes > this.#bounds.maxBytes) {
-          settle(tooLarge(this.#bounds.maxBytes));
+      const pieces = new Pieces((piece) => {
+        sink(piece);
+        if (this.#keep(piece)) return;
+        if (!this.#gather(piece)) {
+          settle(new BodyFault("no-room", "the memory for bodies is used up"));
           return;
         }
-        sink(chunk);
-        if (this.#keep(chunk)) return;
         this.#spools = true;
         request.pause();
-        filing = filing.then(() => this.#file(chunk)).then(() => void request.resume());
+        filing = filing.then(() => this.#file(piece)).then(() => void request.resume());
         filing.catch(settle);
+      });
+      const onData = (chunk: Buffer): void => {
+        this.#bytes += chunk.length;
+        if (this.#bytes > this.#bounds.maxBytes) settle(tooLarge(this.#bounds.maxBytes));
+        else pieces.add(chunk);
       };
-      const onEnd = (): void => settle();
+      const onEnd = (): void => {
+        pieces.flush();
+        settle();
+      };
       const onClose = (): void => settle(new BodyFault("broken-off", "the upload broke off"));
       const onTimeout = (): void => {
         settle(new BodyFault("too-slow", `the body did not arrive within ${this.#bounds.timeoutMs} ms`));
@@ -127,6 +139,25 @@ export class KeyedBody {
     this.#memoryBytes += chunk.length;
     this.#chunks.push(chunk);
     return true;
+  }
+
+  /** Counts what goes to the file and stays in memory as well; false where there is no room for it. */
+  #gather(piece: Buffer): boolean {
+    const { gatheredBytes, memory } = this.#bounds;
+    if (this.#bytes > gatheredBytes) {
+      this.#forget();
+      return true;
+    }
+    // What was kept until now leaves the memory when it is in the file, but for the fingerprint.
+    const bytes = piece.length + (this.#spools ? 0 : this.#memoryBytes);
+    if (!memory.tryTake(bytes)) return false;
+    this.#gatheredBytes += bytes;
+    return true;
+  }
+
+  #forget(): void {
+    this.#bounds.memory.give(this.#gatheredBytes);
+    this.#gatheredBytes = 0;
   }
 
   /** Moves what is in memory to the file, before what follows it. */

@@ -1,9 +1,16 @@
 // A request as the layer reads it (SPEC §3, §5.5): its account, its body, and who is asked before a replay.
 
 import type { Policy } from "onceward";
-import type { AccountReading, HeaderList, HttpResponse, LayerRequest } from "onceward/http";
+import {
+  type AccountReading,
+  type HeaderList,
+  type HttpResponse,
+  type LayerRequest,
+  MAX_CANONICAL_BYTES,
+} from "onceward/http";
 import type { EnvironmentConfig } from "../config/config.js";
 import { authorizeReplay } from "../upstream/authorize.js";
+import { requestHeaders } from "./forwarding.js";
 import { KeyedBody } from "./keyed-body.js";
 import type { Exchange } from "./runtime.js";
 
@@ -40,13 +47,20 @@ export class KeyedRequest implements LayerRequest {
     this.content = new KeyedBody(request, {
       maxBytes: route.policy.maxRequestBodyBytes,
       spoolAboveBytes: config.limits.spoolAboveBytes,
+      gatheredBytes: gathers(route.policy) ? MAX_CANONICAL_BYTES : 0,
       timeoutMs: config.timeouts.bodyMs,
       memory: runtime.memory,
       disk: runtime.disk,
     });
     if (route.authorizeUrl !== null) {
       const { authorizeUrl } = route;
-      this.authorizeReplay = () => authorizeReplay(exchange.generation.upstreams, authorizeUrl, this, config.timeouts);
+      this.authorizeReplay = () => {
+        const { forwarding, upstreams } = exchange.generation;
+        const options = { forwarding, route, authority: target.authority, contentLength: null };
+        const { method, path, query, policy } = this;
+        const asked = { method, path, query, policy, headers: pairs(requestHeaders(request, options)) };
+        return authorizeReplay(upstreams, authorizeUrl, asked, config.timeouts);
+      };
     }
   }
 
@@ -68,6 +82,11 @@ export class KeyedRequest implements LayerRequest {
   dispose(): void {
     this.content.dispose();
   }
+}
+
+/** Whether the fingerprint needs the body in one piece. */
+function gathers({ fingerprint }: Policy): boolean {
+  return fingerprint !== "exact" && fingerprint !== "off";
 }
 
 /** SPEC S5. A header that is not there is an environment of its own: the empty one. */

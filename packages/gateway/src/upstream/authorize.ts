@@ -21,6 +21,7 @@ export interface ReplayRequest {
   readonly method: string;
   readonly path: string;
   readonly query: string;
+  /** As they go to the upstream: the client's own word on where it comes from is no ground to let it in. */
   readonly headers: HeaderList;
   readonly policy: { readonly errorFormat: "problem" | "stripe" };
 }
@@ -35,7 +36,9 @@ export async function authorizeReplay(
   const headers: string[] = [];
   for (const [field, value] of request.headers) {
     const name = field.toLowerCase();
-    if (ABOUT_THE_BODY.has(name) || isHopByHop(name) || isOwnHeader(name) || name.startsWith("x-original-")) continue;
+    if (ABOUT_THE_BODY.has(name) || isHopByHop(name) || isOwnHeader(name)) continue;
+    // With underscores they are the same fields to servers of the CGI kind.
+    if (name.replaceAll("_", "-").startsWith("x-original-")) continue;
     headers.push(field, value);
   }
   headers.push("X-Original-Method", request.method, "X-Original-URI", request.path + request.query);

@@ -1,5 +1,6 @@
 // The public entry of the HTTP layer: what adapters, the gateway and tools build on.
 export { connectionNamed, isHopByHop } from "./connection-headers.js";
+export { MAX_CANONICAL_BYTES } from "./fingerprint.js";
 export { createLayer } from "./handle.js";
 export * from "./layer.js";
 export * from "./message.js";
