@@ -27,6 +27,8 @@ interface Connection {
   last: IncomingMessage | null;
   /** Whether a head was refused: nothing that follows is served. */
   refused: boolean;
+  /** How many requests have followed a refused head. */
+  ignored: number;
   /** Whether it is out of HTTP. */
   isTunnel: boolean;
 }
@@ -115,6 +117,8 @@ export class Listener {
   destroy(): void {
     for (const tunnel of this.#tunnels) tunnel.destroy();
     this.#server.closeAllConnections();
+    // Those that are out of HTTP are not among them.
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   #listenTo(server: Server | TlsServer): void {
@@ -148,9 +152,13 @@ export class Listener {
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const connection = this.#connection(request.socket);
-    // The connection closes when the refusal is sent.
-    if (connection.refused) return;
     const { running } = connection;
+    // The connection closes when the refusal is sent, which may have to wait for an answer before it.
+    if (connection.refused) {
+      connection.ignored += 1;
+      if (connection.ignored > MAX_PIPELINED) request.socket.destroy();
+      return;
+    }
     if (running.size >= MAX_PIPELINED) {
       request.socket.destroy();
       return;
@@ -183,7 +191,13 @@ export class Listener {
   #connection(socket: Duplex): Connection {
     const known = this.#connections.get(socket);
     if (known !== undefined) return known;
-    const connection: Connection = { running: new Set(), last: null, refused: false, isTunnel: false };
+    const connection: Connection = {
+      running: new Set(),
+      last: null,
+      refused: false,
+      ignored: 0,
+      isTunnel: false,
+    };
     this.#connections.set(socket, connection);
     return connection;
   }

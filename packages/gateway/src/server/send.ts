@@ -46,8 +46,11 @@ export function sendWhole(exchange: Exchange, answer: HttpResponse): void {
 /** Sends the head of an answer whose body follows piece by piece. */
 export function sendHead(exchange: Exchange, status: number, headers: HeaderList, length: string | null): void {
   const out: string[] = [];
-  for (const [name, value] of headers) out.push(name, value);
-  if (length !== null) out.push("Content-Length", length);
+  for (const [name, value] of headers) {
+    // RFC 9110 §8.6: some would wait for that body, and take the next answer for it.
+    if (status !== 204 || name.toLowerCase() !== "content-length") out.push(name, value);
+  }
+  if (length !== null && status !== 204) out.push("Content-Length", length);
   if (exchange.runtime.stopping) out.push("Connection", "close");
   exchange.response.writeHead(status, out);
 }

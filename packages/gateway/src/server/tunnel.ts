@@ -14,6 +14,8 @@ import type { Exchange, Runtime } from "./runtime.js";
 const IDLE_MS = 3_600_000;
 /** One side has closed; so long may the other go on. */
 const HALF_OPEN_MS = 10_000;
+/** A request for a tunnel was answered otherwise; so long the client may take to close its side. */
+const REFUSED_MS = 2_000;
 const PROBE_MS = 60_000;
 
 /** Whether a request asks for a WebSocket, the only upgrade that is passed on. */
@@ -53,6 +55,8 @@ export function responseOn(request: IncomingMessage, socket: Socket): ServerResp
     response.detachSocket(socket);
     response.emit("close");
     socket.end();
+    // A client that never closes its side would keep the connection for ever: Node no longer looks after it.
+    setTimeout(() => socket.destroy(), REFUSED_MS).unref();
   });
   return response;
 }

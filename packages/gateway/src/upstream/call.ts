@@ -25,6 +25,13 @@ export interface AnswerSink {
   onUpgrade?(status: number, headers: HeaderList, socket: Duplex): void;
 }
 
+/** What an answer's head may take. */
+export interface AnswerBounds {
+  readonly maxHeaders: number;
+  /** From the first 1xx to the answer proper. */
+  readonly headersTimeoutMs: number;
+}
+
 /** The lane a call runs on: told when the connection is free again, and asked for another one. */
 export interface CallHost {
   /** The call needs its connection no longer; `reusable` where the answer was complete. */
@@ -40,6 +47,8 @@ export interface CallHost {
 const TIMEOUTS: ReadonlySet<string> = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "ETIMEDOUT"]);
 const CONNECT_TIMEOUTS: ReadonlySet<string> = new Set(["UND_ERR_CONNECT_TIMEOUT", "ETIMEDOUT"]);
 const STOPPING: ReadonlySet<string> = new Set(["UND_ERR_DESTROYED", "UND_ERR_CLOSED"]);
+/** So many may come with a long upload, whatever time that takes. */
+const FEW_1XX = 10;
 const UNWRITABLE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /**
@@ -50,7 +59,10 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   sink: AnswerSink;
   readonly options: Dispatcher.DispatchOptions;
   readonly #host: CallHost;
-  readonly #maxHeaders: number;
+  readonly #bounds: AnswerBounds;
+  /** When the first 1xx came, on the monotonic clock; how many there were. */
+  #informedAt = 0;
+  #informed = 0;
   #abort: ((error?: Error) => void) | null = null;
   #aborted: Error | null = null;
   #resume: (() => void) | null = null;
@@ -58,11 +70,11 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #stale = false;
   #over = false;
 
-  constructor(host: CallHost, options: Dispatcher.DispatchOptions, sink: AnswerSink, maxHeaders: number) {
+  constructor(host: CallHost, options: Dispatcher.DispatchOptions, sink: AnswerSink, bounds: AnswerBounds) {
     this.#host = host;
     this.options = options;
     this.sink = sink;
-    this.#maxHeaders = maxHeaders;
+    this.#bounds = bounds;
   }
 
   /** Whether its body can be sent once only. */
@@ -97,16 +109,27 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 
   onHeaders(status: number, raw: Buffer[], resume: () => void): boolean {
     this.#resume = resume;
-    const headers = readHeaders(raw, this.#maxHeaders);
+    const headers = readHeaders(raw, this.#bounds.maxHeaders);
     if (headers === null) {
       this.abort(new Error("its header fields are too many or malformed"));
       return false;
     }
     if (status < 200) {
+      if (this.#isOverdue()) {
+        this.abort(new errors.HeadersTimeoutError("it sent 1xx only"));
+        return false;
+      }
       this.sink.onInformation?.(status, headers);
       return true;
     }
     return this.sink.onHead(this, status, headers);
+  }
+
+  /** undici begins to wait anew with every 1xx; a key would be in progress for as long as they come (SPEC P5). */
+  #isOverdue(): boolean {
+    if (this.#informed === 0) this.#informedAt = performance.now();
+    this.#informed += 1;
+    return this.#informed > FEW_1XX && performance.now() - this.#informedAt > this.#bounds.headersTimeoutMs;
   }
 
   onData(chunk: Buffer): boolean {
@@ -120,12 +143,12 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
       return;
     }
     this.#finish(true);
-    this.sink.onEnd((Array.isArray(raw) ? readHeaders(raw as Buffer[], this.#maxHeaders) : null) ?? []);
+    this.sink.onEnd((Array.isArray(raw) ? readHeaders(raw as Buffer[], this.#bounds.maxHeaders) : null) ?? []);
   }
 
   onUpgrade(status: number, raw: Buffer[] | string[] | null, socket: Duplex): void {
     this.#finish(false);
-    const headers = readHeaders((raw ?? []) as Buffer[], this.#maxHeaders);
+    const headers = readHeaders((raw ?? []) as Buffer[], this.#bounds.maxHeaders);
     if (headers === null || this.sink.onUpgrade === undefined) {
       socket.destroy();
       this.sink.onFailure({

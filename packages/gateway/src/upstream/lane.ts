@@ -48,10 +48,11 @@ export class Lane implements CallHost {
 
   /** Sends a request; the sink is told what becomes of it. */
   dispatch(options: Dispatcher.DispatchOptions, sink: AnswerSink): UpstreamCall {
-    const { serverName, maxHeaders } = this.#options;
+    const { serverName, maxHeaders, client } = this.#options;
     // Not in undici's types.
     const named: Dispatcher.DispatchOptions & { servername: string } = { ...options, servername: serverName };
-    const call = new UpstreamCall(this, named, sink, maxHeaders);
+    const headersTimeoutMs = options.headersTimeout || client.headersTimeout || Number.POSITIVE_INFINITY;
+    const call = new UpstreamCall(this, named, sink, { maxHeaders, headersTimeoutMs });
     this.#start(call, this.#take());
     return call;
   }
