@@ -36,9 +36,12 @@ function field(name: string, value: unknown, depth: number): unknown {
   return redact(value, depth);
 }
 
-/** The password, or a user's name alone, in front of a host. */
+/**
+ * The password, or a user's name alone, in front of a host. Up to the last `@` before the path, as addresses are read:
+ * a password may hold one, and quotes as well. The scheme is bounded, so that the time is linear.
+ */
 export function redactText(text: string): string {
-  return text.replaceAll(/(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/?#@"'`]*@/gi, `$1${REDACTED}@`);
+  return text.replaceAll(/(\b[a-z][a-z0-9+.-]{0,31}:\/\/)[^\s/?#]*@/gi, `$1${REDACTED}@`);
 }
 
 function describeError(error: Error, depth: number): Record<string, unknown> {

@@ -1,5 +1,7 @@
 // Reads the Authorization header (RFC 9110 §11.6.2).
 
+import { withoutWhiteSpace } from "./white-space.js";
+
 export interface Authorization {
   /** In lower case; empty where the value is a credential without a scheme, as some APIs have it. */
   readonly scheme: string;
@@ -23,7 +25,7 @@ const BARE_SCHEMES: ReadonlySet<string> = new Set([
 
 /** Scheme and credential, or `empty` where there is no credential. */
 export function parseAuthorization(value: string): Authorization | "empty" {
-  const text = value.replace(/^[ \t]+|[ \t]+$/g, "");
+  const text = withoutWhiteSpace(value);
   if (text === "" || BARE_SCHEMES.has(text.toLowerCase())) return "empty";
   const match = SCHEME.exec(text);
   if (match === null) return { scheme: "", credential: text };

@@ -4,6 +4,7 @@ import { type AccountReading, type HeaderList, headerValues } from "onceward/htt
 import { digestAccount } from "./digest.js";
 import type { Keyring } from "./keyring.js";
 import { refused, unidentified } from "./refusal.js";
+import { withoutWhiteSpace } from "./white-space.js";
 
 export interface CookieRules {
   readonly name: string;
@@ -31,13 +32,9 @@ function cookieValues(headers: HeaderList, name: string): string[] {
     for (const pair of header.split(";")) {
       const equals = pair.indexOf("=");
       // A pair without `=` has a value and no name.
-      if (equals >= 0 && trim(pair.slice(0, equals)) === name) found.push(trim(pair.slice(equals + 1)));
+      if (equals < 0 || withoutWhiteSpace(pair.slice(0, equals)) !== name) continue;
+      found.push(withoutWhiteSpace(pair.slice(equals + 1)));
     }
   }
   return found;
-}
-
-/** Only the white space of HTTP: `String.trim` also takes away U+00A0, which is a byte of a value here. */
-function trim(text: string): string {
-  return text.replace(/^[ \t]+|[ \t]+$/g, "");
 }
