@@ -125,6 +125,8 @@ export class Listener {
     server.on(this.#secure ? "secureConnection" : "connection", (socket: Socket) => this.#count(socket));
     server.on("request", (request, response) => this.#serve(request, response, false));
     server.on("checkContinue", (request, response) => this.#serve(request, response, true));
+    // Node would answer it itself, and nobody here would know that an answer is under way.
+    server.on("checkExpectation", (request, response) => this.#serve(request, response, false));
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket as Socket, head));
     server.on("connect", (request, socket) => this.#refuseConnect(request, socket as Socket));
     server.on("clientError", (error, socket) => this.#refuseBytes(error, socket as Socket));
@@ -222,8 +224,15 @@ export class Listener {
 
   #refuseConnect(request: IncomingMessage, socket: Socket): void {
     socket.on("error", () => socket.destroy());
-    if (this.#connection(socket).running.size > 0) socket.destroy();
-    else refuseTunnel(this.#runtime, request, responseOn(request, socket));
+    if (this.#connection(socket).running.size > 0) {
+      socket.destroy();
+      return;
+    }
+    try {
+      refuseTunnel(this.#runtime, request, responseOn(request, socket));
+    } catch (error) {
+      this.#failed(error, socket);
+    }
   }
 
   /** Bytes that are no request, or came too slowly. */

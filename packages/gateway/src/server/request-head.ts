@@ -26,7 +26,7 @@ export interface HeadFault {
   readonly fault: string;
   /** Where all but the path is in order: for the endpoints that read a path of their own. */
   readonly unclearPath?: { readonly host: string };
-  readonly status: 400 | 431 | 501 | 505 | 508;
+  readonly status: 400 | 417 | 431 | 501 | 505 | 508;
 }
 
 /** Without percent-encoding, which no name has, and which would be another spelling of one. */
@@ -75,6 +75,10 @@ function framingFault(request: IncomingMessage, maxHeaders: number): HeadFault |
   }
   if (hosts > 1) return { status: 400, fault: "The request names more than one host." };
   if (hosts === 0 && httpVersion === "1.1") return { status: 400, fault: "The request names no host." };
+  const { expect } = request.headers;
+  if (expect !== undefined && httpVersion === "1.1" && !expect.toLowerCase().includes("100-continue")) {
+    return { status: 417, fault: "The only expectation met is 100-continue." };
+  }
   const coding = request.headers["transfer-encoding"];
   if (coding === undefined) return null;
   if (httpVersion === "1.0" || request.headers["content-length"] !== undefined) {
