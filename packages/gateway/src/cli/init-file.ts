@@ -24,7 +24,7 @@ const TEMPLATE = `# Onceward: requests with an idempotency key run once, and eve
 
 upstream: http://127.0.0.1:3000      # the service to protect; also --upstream or ONCEWARD_UPSTREAM
 listen: 127.0.0.1:8080               # where clients connect; 0.0.0.0:8080 for every interface
-admin: 127.0.0.1:8081                # console, admin API, /metrics, /healthz, /readyz; off for none
+admin: 127.0.0.1:8081                # run history, admin API, /metrics, /healthz, /readyz; off for none
 # adminToken: \${ONCEWARD_ADMIN_TOKEN}   # needed wherever admin is not on loopback
 
 store: sqlite:./onceward.db          # or memory (forgets everything when it stops); relative to this file

@@ -32,7 +32,7 @@ export function addServeFlags(command: Command): Command {
   return addFileFlag(command)
     .option("-u, --upstream <url>", "the service to protect, such as http://127.0.0.1:3000")
     .option("-l, --listen <host:port>", "where clients connect (default: 127.0.0.1:8080)")
-    .option("--admin <host:port>", "console, admin API and metrics (default: 127.0.0.1:8081)")
+    .option("--admin <host:port>", "run history, admin API and metrics (default: 127.0.0.1:8081)")
     .option("--store <url>", "where records are kept (default: sqlite:./onceward.db)")
     .option("-p, --profile <name>", "ietf, stripe, glyue, fyno, apiture or gains (default: ietf)");
 }

@@ -186,7 +186,7 @@ const log = z
 export const fileSchema: z.ZodType<ConfigFile, unknown> = z.strictObject({
   $schema: z.unknown().optional().meta({ type: "string", description: "For editors; not read." }),
   listen: leaf(address, "Where clients connect.").prefault("127.0.0.1:8080"),
-  admin: leaf(optionalAddress, "Console, admin API, /metrics, /healthz, /readyz; off for none.").prefault(
+  admin: leaf(optionalAddress, "Run history, admin API, /metrics, /healthz, /readyz; off for none.").prefault(
     "127.0.0.1:8081",
   ),
   upstream: leaf(upstreamUrl, "The service that is protected.").optional(),

@@ -3,7 +3,8 @@
 import { IdempotencyError, type RecoverFunction, type Store, unsuitableStore } from "onceward";
 import { compileRoutePattern, createLayer, type Layer, type LayerOptions } from "onceward/http";
 import { createAccounts } from "../accounts/accounts.js";
-import type { GatewayConfig, Route } from "../config/config.js";
+import type { GatewayConfig } from "../config/config.js";
+import { longestRetentionMs } from "../config/routes.js";
 import type { Logger } from "../log.js";
 import type { Metrics } from "../metrics.js";
 import { askFault, createAsk } from "../upstream/ask.js";
@@ -38,7 +39,9 @@ export async function createGeneration(
     const fault = unsuitableStore(policy, store.info) ?? (asks ? askFault(onInterrupted.ask) : null);
     if (fault !== null) throw new IdempotencyError("config_invalid", `route ${name}: ${fault}`);
   }
-  const accounts = await createAccounts(config.account, store, { longestRetentionMs: longestRetention(config.routes) });
+  const accounts = await createAccounts(config.account, store, {
+    longestRetentionMs: longestRetentionMs(config.routes),
+  });
   const { upstreamTls: tls, timeouts, limits } = config;
   const onFault = (error: Error): void => log.error({ err: error }, "an answer was not handled well");
   const upstreams = new Upstreams({ tls, timeouts, limits, onFault });
@@ -153,14 +156,6 @@ function sentOnce({ environment, routes }: GatewayConfig): ReadonlySet<string> {
   const names = environment.from === "header" ? [environment.header] : [];
   for (const { when } of routes) if (when !== null && "header" in when) names.push(when.header);
   return new Set(names.map((name) => name.toLowerCase()));
-}
-
-function longestRetention(routes: readonly Route[]): number {
-  let longestMs = 0;
-  for (const { policy } of routes) {
-    if (policy !== null) longestMs = Math.max(longestMs, policy.retentionMs, policy.expiration?.maxMs ?? 0);
-  }
-  return longestMs;
 }
 
 function pathShower(patterns: readonly string[]): (path: string) => string {

@@ -91,7 +91,10 @@ async function own(exchange: Exchange, request: KeyedRequest, claim: HttpClaim):
     }
   } catch (error) {
     exchange.runtime.log.error({ err: error, runId: claim.runId }, "a keyed request failed inside the gateway");
-    sendWhole(exchange, await claim.unknown(500, "The gateway failed while the request ran. It is not run again."));
+    sendWhole(
+      exchange,
+      await claim.unknown(500, "The gateway failed while the request ran. Whether it took effect is not known."),
+    );
   } finally {
     held.dispose();
   }
@@ -146,7 +149,7 @@ async function settleFailure(exchange: Exchange, claim: HttpClaim, failure: Upst
   const { sent, status, reason, error } = failure;
   runtime.log.warn({ route: route.name, runId: claim.runId, sent, reason, err: error.message }, "upstream failed");
   if (!sent) return await claim.notStarted(ownAnswer(exchange, "upstream_unavailable", { status }));
-  const detail = `The request was sent to the service behind, but ${reason}. Whether it took effect is not known; it is not run again.`;
+  const detail = `The request was sent to the service behind, but ${reason}. Whether it took effect is not known.`;
   return await claim.unknown(status === 504 ? 504 : 502, detail);
 }
 

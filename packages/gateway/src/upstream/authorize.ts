@@ -3,6 +3,7 @@
 import type { HeaderList, HttpResponse } from "onceward/http";
 import { isHopByHop, isOwnHeader, problem, problemResponse } from "onceward/http";
 import type { Timeouts } from "../config/config.js";
+import { DOCUMENT_PATH } from "../well-known/policy-document.js";
 import type { Upstreams } from "./upstreams.js";
 import { getWhole, WholeFailure } from "./whole.js";
 
@@ -49,6 +50,10 @@ export async function authorizeReplay(
   } catch (error) {
     const status = error instanceof WholeFailure && error.failure?.status === 504 ? 504 : 502;
     const detail = "Whether this caller may have the recorded answer could not be asked. Nothing was run; retry later.";
-    return problemResponse(problem("upstream_unavailable", { status, detail }), request.policy.errorFormat);
+    return problemResponse(
+      problem("upstream_unavailable", { status, detail }),
+      request.policy.errorFormat,
+      DOCUMENT_PATH,
+    );
   }
 }

@@ -2,7 +2,7 @@
 
 import { isIdempotencyError, type RequestErrorCode } from "onceward";
 import {
-  type AccountReading,
+  accountProblem,
   type HttpResponse,
   type KeyState,
   type Layer,
@@ -47,7 +47,7 @@ export async function keyStatus(
   const operation = readOperation(deps, request);
   if (!operation.ok) return refuse("request_invalid", operation.detail);
   const account = await deps.accounts.resolve(request.headers);
-  if (account.kind === "refused") return refuseAccount(account);
+  if (account.kind === "refused") return problemResponse(accountProblem(account), "problem", DOCUMENT_PATH);
   if (account.account === ANONYMOUS) {
     return refuse(
       "account_unknown",
@@ -132,13 +132,4 @@ function answer(status: KeyStatus): HttpResponse {
 
 function refuse(code: RequestErrorCode, detail: string): HttpResponse {
   return problemResponse(problem(code, { detail }), "problem", DOCUMENT_PATH);
-}
-
-function refuseAccount({
-  status,
-  detail,
-  wwwAuthenticate,
-}: Extract<AccountReading, { kind: "refused" }>): HttpResponse {
-  const challenge = wwwAuthenticate === undefined ? {} : { wwwAuthenticate };
-  return problemResponse(problem("account_unknown", { status, detail, ...challenge }), "problem", DOCUMENT_PATH);
 }

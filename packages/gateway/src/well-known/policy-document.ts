@@ -8,7 +8,6 @@ export const DOCUMENT_PATH = "/.well-known/idempotency";
 export const KEYS_PATH: string = `${DOCUMENT_PATH}/keys/`;
 
 /** SPEC §4.8: an answer that asks to come back later did not start anything, whatever the policy lists. */
-const EXCEPT_WITH_RETRY_AFTER = [503];
 /** SPEC K8. */
 const NEVER_KEYED: ReadonlySet<string> = new Set(["OPTIONS", "HEAD", "TRACE", "CONNECT"]);
 
@@ -64,7 +63,7 @@ function published(policy: Policy, methods: readonly string[] | "all"): Publishe
     recorded: {
       statuses: "all",
       except: sorted(policy.notStarted),
-      exceptWithRetryAfter: EXCEPT_WITH_RETRY_AFTER,
+      exceptWithRetryAfter: policy.busyNotStarted ? [503] : [],
       unknown: sorted(policy.unknownStatuses),
       maxBodyBytes: policy.maxBodyBytes,
     },

@@ -85,9 +85,11 @@ function keptFor({ seconds, header, minSeconds, maxSeconds }: PublishedPolicy["r
 }
 
 function recordedRule({ except, exceptWithRetryAfter, unknown }: PublishedPolicy["recorded"]): string {
-  const all = except.length === 0 ? "every answer" : `every answer but ${except.join(", ")}`;
-  const later = `${exceptWithRetryAfter.join(", ")} with Retry-After`;
-  const rule = `${all}${except.length === 0 ? " but" : " and"} ${later}, after which the key is unused`;
+  const exceptions = [...except.map(String), ...exceptWithRetryAfter.map((status) => `${status} with Retry-After`)];
+  const rule =
+    exceptions.length === 0
+      ? "every answer"
+      : `every answer but ${exceptions.join(", ")}, after which the key is unused`;
   return unknown.length === 0 ? rule : `${rule}; ${unknown.join(", ")} leave the outcome unknown`;
 }
 

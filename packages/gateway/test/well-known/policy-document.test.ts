@@ -95,6 +95,19 @@ describe("10.1 the policy document", () => {
     });
   });
 
+  test("10.1 4.8 §12 says that glyue and apiture record a 503 with Retry-After", async () => {
+    const { wellKnown } = await setup([
+      route("POST /a", { profile: "glyue" }),
+      route("POST /b", { profile: "apiture" }),
+    ]);
+    const document = JSON.parse(text(await get(wellKnown, DOCUMENT))) as PolicyDocument;
+    const recorded = { statuses: "all", except: [401, 403, 429], exceptWithRetryAfter: [] };
+    for (const { policy } of document.routes) expect(policy?.recorded).toMatchObject(recorded);
+    expect(text(await get(wellKnown, DOCUMENT, [["Accept", "text/html"]]))).toContain(
+      "every answer but 401, 403, 429, after",
+    );
+  });
+
   test("10.1 5.6 names no upstream, no field of a body and nothing else of the operator's", async () => {
     const { wellKnown } = await setup(ROUTES);
     for (const accept of ["application/json", "text/html"]) {

@@ -16,7 +16,7 @@ import type { AccountReading, Begin, KeyQuery, KeyState, Layer, LayerOptions, La
 import { LayerClaim, recordedAnswer } from "./layer-claim.js";
 import { type HttpResponse, headerValues } from "./message.js";
 import { Observer } from "./observe.js";
-import { isRequestErrorCode, type Problem, problem, problemResponse } from "./problem.js";
+import { accountProblem, isRequestErrorCode, type Problem, problem, problemResponse } from "./problem.js";
 import { decodeResponse, markReplayed, withContentLength } from "./replay.js";
 import { readFingerprint, startDigest } from "./request-digest.js";
 import { type RunDraft, RunLog } from "./run-log.js";
@@ -42,16 +42,6 @@ interface Keyed {
 /** Makes the layer of a process. The store must be open. */
 export function createLayer(options: LayerOptions): Layer {
   return new HttpLayer(options);
-}
-
-/** A caller that cannot be told now may be told in a moment (503); the other refusals need another request. */
-function accountProblem({ status, detail, wwwAuthenticate }: Extract<AccountReading, { kind: "refused" }>): Problem {
-  return problem("account_unknown", {
-    status,
-    detail,
-    ...(status === 503 ? { retryAfterMs: 1_000 } : {}),
-    ...(wwwAuthenticate === undefined ? {} : { wwwAuthenticate }),
-  });
 }
 
 class HttpLayer implements Layer {

@@ -5,7 +5,14 @@ export { createLayer } from "./handle.js";
 export * from "./layer.js";
 export * from "./message.js";
 export { normalisePath, type PathReading } from "./path.js";
-export { type ErrorFormat, isRequestErrorCode, type Problem, problem, problemResponse } from "./problem.js";
+export {
+  accountProblem,
+  type ErrorFormat,
+  isRequestErrorCode,
+  type Problem,
+  problem,
+  problemResponse,
+} from "./problem.js";
 export {
   decodeResponse,
   encodeResponse,

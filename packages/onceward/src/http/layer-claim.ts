@@ -113,7 +113,7 @@ export class LayerClaim implements HttpClaim {
   }
 
   #unknownStatus(head: ResponseHead): Promise<HttpResponse> {
-    const detail = "The service behind answered that it does not know the outcome. It is not run again.";
+    const detail = "The service behind answered that it does not know the outcome.";
     return this.unknown(head.status === 504 ? 504 : 502, detail);
   }
 

@@ -82,7 +82,7 @@ const KINDS: Readonly<Record<RequestErrorCode, Kind>> = {
     status: 500,
     title: "Outcome unknown",
     detail:
-      "The request with this idempotency key was interrupted, and whether it took effect is not known. It is not run again.",
+      "The request with this idempotency key was interrupted, and whether it took effect is not known. Retry later, with the same key; a new key may run it twice.",
   },
   store_unavailable: {
     status: 503,
@@ -119,6 +119,21 @@ export function isRequestErrorCode(code: ErrorCode): code is RequestErrorCode {
 export function problem(code: RequestErrorCode, overrides?: Partial<Omit<Problem, "code">>): Problem {
   const { status, detail, retryAfterMs } = KINDS[code];
   return { code, status, detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }), ...overrides };
+}
+
+/** The refusal of a caller. One that cannot be told now may be told in a moment (503); others need another request. */
+export function accountProblem(refused: {
+  readonly status: number;
+  readonly detail: string;
+  readonly wwwAuthenticate?: string;
+}): Problem {
+  const { status, detail, wwwAuthenticate } = refused;
+  return problem("account_unknown", {
+    status,
+    detail,
+    ...(status === 503 ? { retryAfterMs: 1_000 } : {}),
+    ...(wwwAuthenticate === undefined ? {} : { wwwAuthenticate }),
+  });
 }
 
 /**
