@@ -16,6 +16,11 @@ import { UnkeptAnswer } from "./unkept-answer.js";
 export async function serveKeyed(exchange: Exchange): Promise<void> {
   const { runtime, config } = exchange;
   if (runtime.keyed >= config.limits.maxInFlight) {
+    // Whoever only watches looks away rather than refuse.
+    if (exchange.route.policy?.mode === "observe") {
+      passThrough(exchange);
+      return;
+    }
     const detail = "The gateway serves as many requests as it may. Nothing was run; retry later, with the same key.";
     sendProblem(exchange, "upstream_unavailable", { detail });
     return;

@@ -104,12 +104,13 @@ describe("SPEC §14.5: a graceful stop", () => {
   });
 });
 
-test("keyed requests beyond limits.maxInFlight: 503 with Retry-After, and nothing runs", async () => {
+test("keyed requests beyond limits.maxInFlight: 503 with Retry-After, and nothing runs; `observe` refuses none", async () => {
   let finish: () => void = () => undefined;
   const behind = await upstream((_, response) => {
     finish = () => response.end("paid");
   });
-  const { port } = await gateway({ upstream: behind.url }, { maxInFlight: 1 });
+  const routes = [{ match: "/watched", mode: "observe" }, { match: "/**" }];
+  const { port } = await gateway({ upstream: behind.url, routes }, { maxInFlight: 1 });
   const first = post(port, "a");
   await until(() => behind.seen.length === 1);
   const refused = await post(port, "b");
@@ -118,9 +119,14 @@ test("keyed requests beyond limits.maxInFlight: 503 with Retry-After, and nothin
     "upstream_unavailable",
     "1",
   ]);
+  const finishFirst = finish;
+  const watched = post(port, "b", { path: "/watched" });
+  await until(() => behind.seen.length === 2);
   finish();
+  expect((await watched).status).toBe(200);
+  finishFirst();
   expect((await first).status).toBe(200);
-  expect(behind.seen).toHaveLength(1);
+  expect(behind.seen).toHaveLength(2);
 });
 
 test("connections beyond limits.maxConnections are closed", async () => {

@@ -78,7 +78,10 @@ class HttpLayer implements Layer {
     const reading = readIdempotencyKey(sent, compiled.keyRules);
     if (reading.kind === "absent") {
       if (!policy.required) return PASS;
-      return policy.mode === "observe" ? PASS : this.#answer(policy, problem("key_missing"));
+      const missing = problem("key_missing");
+      // It is no keyed request, so it has no place in the history, unless that is all there is to tell.
+      if (policy.mode === "observe") return this.#refuse(policy, this.#openRun(request, ""), missing);
+      return this.#answer(policy, missing);
     }
     const run = this.#openRun(request, reading.kind === "key" ? reading.key : "");
     try {

@@ -96,6 +96,13 @@ describe("SPEC §9.4 newKeysPerSecond", () => {
 describe("mode: observe changes nothing", () => {
   const observe = { policy: { mode: "observe" } } as const;
 
+  test("a missing key that would be required is reported, and let through", async () => {
+    const { send, history } = layerKit();
+    const policy = { mode: "observe", required: true } as const;
+    expect(await send({ key: null, policy })).toMatchObject({ ran: true });
+    expect(await history()).toMatchObject([{ key: "", outcome: "observed", code: "key_missing" }]);
+  });
+
   test("whatever its calls are given, and in whatever order, none of them fails", async () => {
     const { layer, clock, history, store } = layerKit();
     const unwanted: unknown[] = [];
