@@ -205,8 +205,7 @@ export class Listener {
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    if (this.#connection(socket).running.size > 0) {
-      // Its answer would overtake that of the request before it.
+    if (this.#isTaken(socket)) {
       socket.destroy();
     } else if (isWebSocket(request)) {
       this.#connection(socket).isTunnel = true;
@@ -222,9 +221,15 @@ export class Listener {
     }
   }
 
+  /** Whether an answer would overtake that of a request before it, or follows a head that was refused. */
+  #isTaken(socket: Socket): boolean {
+    const { running, refused } = this.#connection(socket);
+    return running.size > 0 || refused;
+  }
+
   #refuseConnect(request: IncomingMessage, socket: Socket): void {
     socket.on("error", () => socket.destroy());
-    if (this.#connection(socket).running.size > 0) {
+    if (this.#isTaken(socket)) {
       socket.destroy();
       return;
     }
