@@ -9,7 +9,7 @@ import { redactText } from "../../src/redaction.js";
 const LONG = 4_000_000;
 
 test("SPEC §9.3: a credential with many spaces in it is read in linear time", () => {
-  expect(parseAuthorization(`Bearer a${" ".repeat(LONG)}b`)?.scheme).toBe("bearer");
+  expect(parseAuthorization(`Bearer a${" ".repeat(LONG)}b`)).toHaveProperty("scheme", "bearer");
   expect(parseAuthorization("\t Bearer  a  b \t")).toEqual({ scheme: "bearer", credential: "a  b" });
   expect(withoutWhiteSpace("\t\u00a0 x \u00a0 ")).toBe("\u00a0 x \u00a0");
   expect([withoutWhiteSpace(""), withoutWhiteSpace(" \t ")]).toEqual(["", ""]);
