@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { Ledger } from "../../src/demo/ledger.js";
+import { missing } from "../tools.js";
 import { folder, onceward, run, type Started, start } from "./help.js";
 
 const FREE = ["--admin", "127.0.0.1:0", "--bank", "127.0.0.1:0"];
@@ -34,40 +35,45 @@ async function paste(
 
 const portOf = (line: string): string => /127\.0\.0\.1:(\d+)/.exec(line)?.[1] ?? "";
 
-test("14.1 demo: the printed lines pasted into bash, kill -9, start again, paste the retry: one debit, one answer", async () => {
-  const cwd = folder();
-  const first = await begin(cwd);
-  expect(first.lines).toHaveLength(3);
-  const [transfer = "", retry = "", balance = ""] = first.lines;
-  expect(retry).toBe(transfer);
-  const made = await paste(transfer, cwd);
-  expect(made).toMatchObject({ status: "HTTP/1.1 201 Created", replayed: false });
-  expect(await paste(retry, cwd)).toEqual({ ...made, replayed: true });
-  expect(JSON.parse((await paste(balance, cwd)).body)).toEqual({ account: "alice", balance: 975 });
-  const other = await paste(transfer.replace("amount=25", "amount=26"), cwd);
-  expect(other.status).toContain("422");
-  expect(JSON.parse(other.body)).toMatchObject({ code: "key_reused" });
+const withoutCurl = missing("bash") || missing("curl");
 
-  // The pid that it prints is the one process that gateway and bank are.
-  const pid = Number(/kill -9 (\d+)/.exec(first.demo.output())?.[1]);
-  expect(pid).toBe(first.demo.pid);
-  process.kill(pid, "SIGKILL");
-  expect((await first.demo.ended).signal).toBe("SIGKILL");
+test.skipIf(withoutCurl)(
+  "14.1 demo: the printed lines pasted into bash, kill -9, start again, paste the retry: one debit, one answer",
+  async () => {
+    const cwd = folder();
+    const first = await begin(cwd);
+    expect(first.lines).toHaveLength(3);
+    const [transfer = "", retry = "", balance = ""] = first.lines;
+    expect(retry).toBe(transfer);
+    const made = await paste(transfer, cwd);
+    expect(made).toMatchObject({ status: "HTTP/1.1 201 Created", replayed: false });
+    expect(await paste(retry, cwd)).toEqual({ ...made, replayed: true });
+    expect(JSON.parse((await paste(balance, cwd)).body)).toEqual({ account: "alice", balance: 975 });
+    const other = await paste(transfer.replace("amount=25", "amount=26"), cwd);
+    expect(other.status).toContain("422");
+    expect(JSON.parse(other.body)).toMatchObject({ code: "key_reused" });
 
-  const second = await begin(cwd, `127.0.0.1:${portOf(retry)}`);
-  expect(second.lines).toEqual(first.lines);
-  expect(second.demo.output()).toContain(
-    "goes on from an earlier run, which made 1 transfer; rm -r ./onceward-demo starts over",
-  );
-  expect(await paste(retry, cwd)).toEqual({ ...made, replayed: true });
-  expect(JSON.parse((await paste(balance, cwd)).body)).toEqual({ account: "alice", balance: 975 });
-  const ledger = readFileSync(join(cwd, "onceward-demo/ledger.jsonl"), "utf8").trimEnd().split("\n");
-  expect(ledger).toHaveLength(1);
-  second.demo.child.kill("SIGINT");
-  expect(await second.demo.ended).toEqual({ code: 0, signal: null });
-});
+    // The pid that it prints is the one process that gateway and bank are.
+    const pid = Number(/kill -9 (\d+)/.exec(first.demo.output())?.[1]);
+    expect(pid).toBe(first.demo.pid);
+    process.kill(pid, "SIGKILL");
+    expect((await first.demo.ended).signal).toBe("SIGKILL");
 
-test("the bank behind it moves money on every POST: without a key twice is twice", async () => {
+    const second = await begin(cwd, `127.0.0.1:${portOf(retry)}`);
+    expect(second.lines).toEqual(first.lines);
+    expect(second.demo.output()).toContain(
+      "goes on from an earlier run, which made 1 transfer; rm -r ./onceward-demo starts over",
+    );
+    expect(await paste(retry, cwd)).toEqual({ ...made, replayed: true });
+    expect(JSON.parse((await paste(balance, cwd)).body)).toEqual({ account: "alice", balance: 975 });
+    const ledger = readFileSync(join(cwd, "onceward-demo/ledger.jsonl"), "utf8").trimEnd().split("\n");
+    expect(ledger).toHaveLength(1);
+    second.demo.child.kill("SIGINT");
+    expect(await second.demo.ended).toEqual({ code: 0, signal: null });
+  },
+);
+
+test.skipIf(withoutCurl)("the bank behind it moves money on every POST: without a key twice is twice", async () => {
   const cwd = folder();
   const { demo, lines } = await begin(cwd);
   const [transfer = "", , balance = ""] = lines;

@@ -1,6 +1,7 @@
 // The fyno profile against "Idempotent Requests" of the Fyno documentation, sentence by sentence.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { missing } from "../tools.js";
 import { type Client, clientOf } from "./harness/client.js";
 import { curl } from "./harness/curl.js";
 import { expectProblem, expectReplay } from "./harness/expectations.js";
@@ -197,7 +198,7 @@ describe('"Fyno supports idempotency with only 3 APIs"', () => {
   });
 });
 
-describe('"how it works?"', () => {
+describe.skipIf(missing("curl"))('"how it works?"', () => {
   const LINE = `curl -X POST 'https://api.fyno.io/v1/FYXXXXXXXXXXXX/event' \\
 -H 'Authorization: Bearer <YOUR_FYNO_API_KEY>' \\
 -H 'Content-Type: application/json' \\

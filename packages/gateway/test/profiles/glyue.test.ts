@@ -1,6 +1,7 @@
 // The glyue profile against "Idempotency Layer" of the Glyue user docs, sentence by sentence.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { missing } from "../tools.js";
 import { type Client, clientOf } from "./harness/client.js";
 import { curl } from "./harness/curl.js";
 import { expectProblem } from "./harness/expectations.js";
@@ -371,7 +372,7 @@ describe("responses from the idempotency layer", () => {
   });
 });
 
-describe("sample client code", () => {
+describe.skipIf(missing("curl"))("sample client code", () => {
   const SAMPLE = `curl --location 'https://glyuedev.yourdomain.sandboxbanking.com/execute/path/to/integration/here' \\
 --header 'Idempotency-Key: IDEMPOTENCY_KEY_HERE' \\
 --header 'Content-Type: application/json' \\

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
+import { missing } from "../tools.js";
 import { exchange, post, raw, send, until } from "./support/client.js";
 import { gateway } from "./support/gateway.js";
 import { rawUpstream, upstream } from "./support/upstream.js";
@@ -283,7 +284,7 @@ describe("who forwarded it", () => {
   });
 });
 
-describe("curl", () => {
+describe.skipIf(missing("curl"))("curl", () => {
   const run = async (...args: string[]): Promise<string> => (await curl("curl", ["-s", "-m", "10", ...args])).stdout;
 
   test("an Upgrade to h2c is taken out and the request served as HTTP/1.1, body and key included (SPEC §5.7)", async () => {

@@ -3,6 +3,7 @@ import { createServer, request } from "node:https";
 import type { AddressInfo } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { missing } from "../tools.js";
 import { authority, type Certificate } from "./support/certificates.js";
 import { post } from "./support/client.js";
 import { gateway, temporaryFolder } from "./support/gateway.js";
@@ -45,7 +46,7 @@ function get(port: number, ca: string): Promise<{ readonly status: number; reado
   });
 }
 
-describe("TLS on the listener", () => {
+describe.skipIf(missing("openssl"))("TLS on the listener", () => {
   test("serves https, and a renewed certificate after a reload without dropping a connection", async () => {
     const folder = temporaryFolder();
     const ca = authority(folder);
@@ -95,7 +96,7 @@ describe("TLS on the listener", () => {
   });
 });
 
-describe("TLS to the upstream", () => {
+describe.skipIf(missing("openssl"))("TLS to the upstream", () => {
   test("verifies against the authority given, by the URL's name whatever the client's Host says, with its own certificate", async () => {
     const ca = authority(temporaryFolder());
     const own = ca.issue("the-gateway");
