@@ -48,6 +48,8 @@ export async function startAdmin(config: AdminConfig, deps: AdminDeps): Promise<
   if (config.adminToken === "")
     throw new IdempotencyError("config_invalid", "adminToken is empty: set one, or leave it out.");
   const server = createServer({
+    // Said here too, since NODE_OPTIONS could turn it on for all servers of the process.
+    insecureHTTPParser: false,
     maxHeaderSize: 16_384,
     headersTimeout: 10_000,
     requestTimeout: 30_000,
