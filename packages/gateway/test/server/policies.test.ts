@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { post, send, until } from "./support/client.js";
 import { gateway } from "./support/gateway.js";
-import { closedPort, rawUpstream, upstream } from "./support/upstream.js";
+import { CLOSED_PORT, rawUpstream, upstream } from "./support/upstream.js";
 
 describe("SPEC S6: authorize asks the upstream before a replay", () => {
   test("2xx lets it through; a refusal is sent instead; out of reach is 502", async () => {
@@ -29,7 +29,7 @@ describe("SPEC S6: authorize asks the upstream before a replay", () => {
       "revoked",
       "Bearer",
     ]);
-    const nobody = `http://127.0.0.1:${await closedPort()}/check`;
+    const nobody = `http://127.0.0.1:${CLOSED_PORT}/check`;
     await reload({ upstream: behind.url, routes: [{ match: "/**", authorize: { url: nobody } }] });
     const unreachable = await post(port, "k", { headers, path: "/pay?a=1" });
     expect([unreachable.status, unreachable.json().code]).toEqual([502, "upstream_unavailable"]);

@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { raw, send, until } from "./support/client.js";
 import { gateway } from "./support/gateway.js";
 import { gatewayProcess } from "./support/process.js";
-import { closedPort, rawUpstream, upstream } from "./support/upstream.js";
+import { CLOSED_PORT, rawUpstream, upstream } from "./support/upstream.js";
 
 const POST = "POST /pay HTTP/1.1\r\nHost: a\r\n";
 
@@ -90,7 +90,7 @@ describe("uploads that nobody reads", () => {
     ["refused, without a key", "", {}],
     ["refused, with a key and a spooled body", "Idempotency-Key: k\r\n", { limits: { spoolAbove: 1_000 } }],
   ])("to an upstream that is %s: 502, and the client that leaves takes nothing with it", async (_, key, more) => {
-    const { port } = await gateway({ upstream: `http://127.0.0.1:${await closedPort()}`, ...more });
+    const { port } = await gateway({ upstream: `http://127.0.0.1:${CLOSED_PORT}`, ...more });
     const length = 3_000_000;
     for (const leavesAt of [100_000, length]) {
       const client = raw(port);
@@ -104,7 +104,7 @@ describe("uploads that nobody reads", () => {
   });
 
   test("leave nothing that keeps the gateway's process from ending", async () => {
-    const through = await gatewayProcess({ upstream: `http://127.0.0.1:${await closedPort()}`, store: "memory:" });
+    const through = await gatewayProcess({ upstream: `http://127.0.0.1:${CLOSED_PORT}`, store: "memory:" });
     const client = raw(through.port);
     client.write(`${POST}Content-Length: 3000000\r\n\r\n`);
     client.socket.write(Buffer.alloc(200_000));

@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { post, raw, send } from "./support/client.js";
 import { gateway } from "./support/gateway.js";
-import { closedPort, rawUpstream, upstream } from "./support/upstream.js";
+import { CLOSED_PORT, rawUpstream, upstream } from "./support/upstream.js";
 
 const FINE = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
 
 describe("SPEC §4.5: where not a byte was sent, the key stays unused", () => {
   test("connection refused: 502 upstream_unavailable with Retry-After, and the same key runs once it is there", async () => {
-    const port = await closedPort();
+    const port = CLOSED_PORT;
     const { port: at, ...through } = await gateway({ upstream: `http://127.0.0.1:${port}` });
     const refused = await post(at, "k");
     expect([refused.status, refused.json().code]).toEqual([502, "upstream_unavailable"]);
@@ -212,7 +212,7 @@ describe("SPEC §4.9: connections of keyed requests", () => {
 
 describe("a request without a key", () => {
   test("upstream refused: 502; broken after it was sent: 502; silent: 504", async () => {
-    const nobody = await gateway({ upstream: `http://127.0.0.1:${await closedPort()}` });
+    const nobody = await gateway({ upstream: `http://127.0.0.1:${CLOSED_PORT}` });
     expect((await send(nobody.port)).json().code).toBe("upstream_unavailable");
     const breaks = await rawUpstream((socket) => socket.destroy());
     const broken = await gateway({ upstream: breaks.url });
