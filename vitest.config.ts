@@ -16,7 +16,7 @@ export default defineConfig({
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
     passWithNoTests: true,
-    projects: [project("onceward"), project("gateway")],
+    projects: [project("services"), project("onceward"), project("gateway")],
     coverage: { provider: "v8", include: ["packages/*/src/**/*.ts"], reporter: ["text", "html"] },
   },
 });

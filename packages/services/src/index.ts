@@ -1,0 +1,11 @@
+// Private servers for tests and benchmarks.
+export { type FaultProxy, faultProxy } from "./fault-proxy.js";
+export { lookUp, type ServiceNeeds, type ServiceSource } from "./look-up.js";
+export {
+  accepts,
+  freePort,
+  PrivateProcess,
+  type PrivateProcessOptions,
+  type PrivateServer,
+  temporaryFolder,
+} from "./private-process.js";
