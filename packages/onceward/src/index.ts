@@ -37,3 +37,10 @@ export type {
   StoreWaiting,
 } from "./core/store.js";
 export { DEFAULT_STORE_LIMITS } from "./core/store.js";
+export type {
+  SqlDialect,
+  SqlStatement,
+  StoreTransactions,
+  TransactionResult,
+  Transactions,
+} from "./core/transactions.js";

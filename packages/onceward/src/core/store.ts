@@ -3,6 +3,7 @@
 import type { HistoryStore } from "./history.js";
 import type { Page } from "./page.js";
 import type { Answer, Fence, RecordId, RecordLabels, RecordState, StoredRecord } from "./record.js";
+import type { StoreTransactions } from "./transactions.js";
 
 /** What a store promises about what it acknowledged. */
 export type Durability =
@@ -136,6 +137,20 @@ export interface Store {
   /** Deletes the record of this fence, running or unknown, so that the key is unused again (SPEC §4.5). Never a done one. */
   release(id: RecordId, fence: Fence): Promise<boolean>;
 
+  /**
+   * Appends an entry to the record's step log (SPEC §7.2): running or unknown, with this fence. The log goes with the
+   * record: empty at a new claim (also over an expired record), kept by `renew`, `interrupt`, `takeOver` and a repeated
+   * claim, gone once it is done. An entry whose answer was lost is appended again, so readers take the first of a name.
+   * No listing and no `find` carries it.
+   */
+  appendStep(id: RecordId, fence: Fence, entry: Uint8Array): Promise<boolean>;
+
+  /**
+   * The record's step log in the order of appending, empty where nothing was appended; null where `appendStep` would
+   * answer false.
+   */
+  readSteps(id: RecordId, fence: Fence): Promise<readonly Uint8Array[] | null>;
+
   /** The record, without claiming. */
   find(id: RecordId): Promise<Found | null>;
 
@@ -152,6 +167,8 @@ export interface Store {
   setShared(name: string, value: Uint8Array, expected: Uint8Array | null): Promise<boolean>;
 
   readonly waiting?: StoreWaiting;
+  /** Where records live in a database in which an operation can have its own transaction (SPEC §7.1). */
+  readonly transactions?: StoreTransactions;
   readonly history?: HistoryStore;
 
   /** Finishes what is under way and closes. Operations after it reject with `store_closed`. */

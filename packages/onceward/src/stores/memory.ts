@@ -48,6 +48,8 @@ const RECORD_OVERHEAD_BYTES = 600;
 const PURGED_BY_A_CLAIM = 4;
 
 interface Entry extends Writable<StoredRecord> {
+  /** The step log; emptied once it is done. */
+  steps: Uint8Array[];
   /** The order of claims; listings go by it. */
   readonly sequence: number;
 }
@@ -185,6 +187,19 @@ class MemoryStore implements Store {
     return true;
   }
 
+  async appendStep(id: RecordId, fence: Fence, entry: Uint8Array): Promise<boolean> {
+    const owned = this.#owned(id, fence, this.#now());
+    if (owned === undefined || owned.state === "done") return false;
+    owned.steps.push(new Uint8Array(entry));
+    this.#bytes += entry.byteLength;
+    return true;
+  }
+
+  async readSteps(id: RecordId, fence: Fence): Promise<readonly Uint8Array[] | null> {
+    const owned = this.#owned(id, fence, this.#now());
+    return owned === undefined || owned.state === "done" ? null : owned.steps.map((entry) => entry.slice());
+  }
+
   async find(id: RecordId): Promise<Found | null> {
     const now = this.#now();
     const entry = this.#live(id, now);
@@ -253,8 +268,9 @@ class MemoryStore implements Store {
     entry.leaseUntil = 0;
     entry.endedAt = now;
     entry.status = answer.status;
+    this.#bytes += answer.payload.byteLength - stepBytes(entry);
     entry.payload = new Uint8Array(answer.payload);
-    this.#bytes += answer.payload.byteLength;
+    entry.steps = [];
     this.#notify(entry.id);
   }
 
@@ -336,6 +352,7 @@ function entryFor(request: ClaimRequest, now: number, sequence: number): Entry {
     endedAt: null,
     status: null,
     payload: null,
+    steps: [],
     account,
     key,
     operation,
@@ -345,13 +362,17 @@ function entryFor(request: ClaimRequest, now: number, sequence: number): Entry {
 
 // Callers must be able to change neither what is kept nor each other's copies (SPEC P2).
 function copyOf(entry: Entry): StoredRecord {
-  const { sequence: _, ...record } = entry;
+  const { sequence: _, steps: __, ...record } = entry;
   return { ...record, payload: entry.payload?.slice() ?? null };
 }
 
 function bytesOf(entry: Entry): number {
   const strings = entry.account.length + entry.key.length + entry.operation.length + (entry.fingerprint?.length ?? 0);
-  return RECORD_OVERHEAD_BYTES + 2 * strings + (entry.payload?.byteLength ?? 0);
+  return RECORD_OVERHEAD_BYTES + 2 * strings + (entry.payload?.byteLength ?? 0) + stepBytes(entry);
+}
+
+function stepBytes({ steps }: Entry): number {
+  return steps.reduce((bytes, entry) => bytes + entry.byteLength, 0);
 }
 
 function matches(entry: Entry, query: RecordQuery): boolean {

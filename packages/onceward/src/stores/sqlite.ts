@@ -5,6 +5,7 @@ import { IdempotencyError } from "../core/errors.js";
 import type { AuditEntry, HistoryStore, Run, RunQuery } from "../core/history.js";
 import type { Page } from "../core/page.js";
 import type { Answer, Fence, RecordId, StoredRecord } from "../core/record.js";
+import { decodeEntries } from "../core/step-log.js";
 import {
   type ClaimRequest,
   type ClaimResult,
@@ -16,11 +17,12 @@ import {
   type StoreInfo,
   type StoreLimits,
 } from "../core/store.js";
+import type { StoreTransactions } from "../core/transactions.js";
 import type { SqliteDatabaseLike } from "./sqlite/driver.js";
 import { Gatherer, type Lane } from "./sqlite/gatherer.js";
 import { OwnLane } from "./sqlite/own-lane.js";
 import { type OperationName, type Operations, type RecordRow, recordOf, type Slice } from "./sqlite/protocol.js";
-import { instantsOf } from "./sqlite/records.js";
+import { completion, instantsOf } from "./sqlite/records.js";
 import { WorkerLane } from "./sqlite/worker-lane.js";
 
 export type { SqliteDatabaseLike, SqliteStatementLike, SqlRow, SqlValue } from "./sqlite/driver.js";
@@ -64,7 +66,8 @@ export interface SqliteFileOptions extends SqliteCommonOptions {
 export interface SqliteDatabaseOptions extends SqliteCommonOptions {
   /**
    * A database of `node:sqlite`, `@photostructure/sqlite`, better-sqlite3 or libsql. Its journal mode and `synchronous`
-   * stay as you set them, and decide on the durability that `info` declares once it is open. You close it.
+   * stay as you set them, and decide on the durability that `info` declares once it is open. You close it. Operations
+   * can have transactions of their own in it, which commit with their answers (SPEC §7.1).
    */
   readonly database: SqliteDatabaseLike;
 }
@@ -88,6 +91,7 @@ const MAX_PAGE = 1_000;
 
 class SqliteStore implements Store {
   readonly history: HistoryStore;
+  readonly transactions?: StoreTransactions;
   readonly #gatherer: Gatherer;
   #durability: Durability;
 
@@ -100,6 +104,15 @@ class SqliteStore implements Store {
       maxWaitMs: options.maxWaitMs ?? 10_000,
       now: options.now ?? null,
     });
+    if ("database" in options) {
+      this.transactions = {
+        dialect: "sqlite",
+        completion(id, fence, answer) {
+          assertIds(id, fence);
+          return completion(id, fence, answer, options.now?.() ?? null);
+        },
+      };
+    }
     this.history = new SqliteHistory((name, ...args) => this.#value(name, ...args));
   }
 
@@ -175,6 +188,17 @@ class SqliteStore implements Store {
   async release(id: RecordId, fence: Fence): Promise<boolean> {
     assertIds(id, fence);
     return this.#value("release", id, fence);
+  }
+
+  async appendStep(id: RecordId, fence: Fence, entry: Uint8Array): Promise<boolean> {
+    assertIds(id, fence);
+    return this.#value("appendStep", id, fence, copyOf(entry));
+  }
+
+  async readSteps(id: RecordId, fence: Fence): Promise<readonly Uint8Array[] | null> {
+    assertIds(id, fence);
+    const log = await this.#value("readSteps", id, fence);
+    return log === null ? null : decodeEntries(log);
   }
 
   async find(id: RecordId): Promise<Found | null> {

@@ -8,7 +8,7 @@ import { seededRandom } from "./random.js";
 
 /** The operations that can be made to fail; those of the history only where the store has one. */
 export type FaultOperation =
-  | Exclude<keyof Store, "info" | "waiting" | "history" | "open" | "close">
+  | Exclude<keyof Store, "info" | "waiting" | "transactions" | "history" | "open" | "close">
   | keyof HistoryStore;
 
 /** One operation that is about to reach the store. */
@@ -86,12 +86,15 @@ export function faultStore(store: Store, plan: FaultPlan, options: FaultStoreOpt
     takeOver: (id, fence, next) => call("takeOver", id, () => store.takeOver(id, fence, next)),
     settle: (id, fence, next) => call("settle", id, () => store.settle(id, fence, next)),
     release: (id, fence) => call("release", id, () => store.release(id, fence)),
+    appendStep: (id, fence, entry) => call("appendStep", id, () => store.appendStep(id, fence, entry)),
+    readSteps: (id, fence) => call("readSteps", id, () => store.readSteps(id, fence)),
     find: (id) => call("find", id, () => store.find(id)),
     list: (query) => call("list", null, () => store.list(query)),
     purge: (limit) => call("purge", null, () => store.purge(limit)),
     getShared: (name) => call("getShared", null, () => store.getShared(name)),
     setShared: (name, value, expected) => call("setShared", null, () => store.setShared(name, value, expected)),
     ...(store.waiting === undefined ? {} : { waiting: store.waiting }),
+    ...(store.transactions === undefined ? {} : { transactions: store.transactions }),
     ...(store.history === undefined ? {} : { history: faultyHistory(store.history, call) }),
     close: () => store.close(),
   };

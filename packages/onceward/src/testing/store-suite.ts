@@ -7,6 +7,7 @@ import { limitCases, listCases, purgeCases } from "./store-suite/keeping.js";
 import { processRaceCases } from "./store-suite/process-races.js";
 import { raceCases } from "./store-suite/races.js";
 import { lifecycleCases, sharedValueCases } from "./store-suite/shared-values.js";
+import { stepCases, transactionCases } from "./store-suite/steps.js";
 import { type StoreCapabilities, type StorePlace, SuiteBench, type SuiteCase } from "./store-suite/suite-case.js";
 import { transitionCases } from "./store-suite/transitions.js";
 import { valueCases } from "./store-suite/values.js";
@@ -36,6 +37,8 @@ export interface StoreSuiteOptions {
 const GROUPS: Readonly<Record<string, readonly SuiteCase[]>> = {
   claims: claimCases,
   transitions: transitionCases,
+  steps: stepCases,
+  transactions: transactionCases,
   races: raceCases,
   "races of processes": processRaceCases,
   values: valueCases,
@@ -78,6 +81,7 @@ function assertSkipsMatch(skips: readonly string[]): void {
 function lacks({ needs }: SuiteCase, capabilities: StoreCapabilities): boolean {
   if (needs === "shared") return !capabilities.shared;
   if (needs === "history") return !capabilities.history;
+  if (needs === "transactions") return capabilities.transactions !== true;
   return needs === "fake clock" && capabilities.clock !== "fake";
 }
 
@@ -99,5 +103,8 @@ function assertHonest(store: Store, capabilities: StoreCapabilities): void {
   }
   if ((store.history !== undefined) !== capabilities.history) {
     throw new Error("Whether the store has a history is not what the suite was told.");
+  }
+  if ((store.transactions !== undefined) !== (capabilities.transactions ?? false)) {
+    throw new Error("Whether the store has transactions is not what the suite was told (`capabilities.transactions`).");
   }
 }

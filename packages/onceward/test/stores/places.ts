@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { SqlStatement } from "onceward";
 import { sealedStore } from "onceward/stores/sealed";
 import { sqliteStore } from "onceward/stores/sqlite";
 import { fakeClock, type StorePlace } from "onceward/testing";
@@ -20,6 +21,10 @@ export interface SqlitePlaceOptions {
   readonly own?: boolean;
   /** Seals each store with this key, in hexadecimal. */
   readonly key?: string;
+}
+
+function execute(database: InstanceType<typeof DatabaseSync>, text: string, values: readonly unknown[]): number {
+  return Number(database.prepare(text).run(...(values as never[])).changes);
 }
 
 /** A file for SQLite stores under a clock of the test's own. */
@@ -42,6 +47,7 @@ export function sqlitePlace({ own = false, key }: SqlitePlaceOptions = {}): Stor
       return sealedStore(store, { keys: [{ id: "race", key: Buffer.from(key, "hex") }] });
     },
     advance: (ms) => clock.advance(ms),
+    ...(own ? { execute: ({ text, values }: SqlStatement) => execute(databaseOf(), text, values) } : {}),
     process: {
       module: fileURLToPath(new URL("./children/sqlite-store.js", import.meta.url)),
       get argument() {

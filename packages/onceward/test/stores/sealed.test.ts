@@ -36,6 +36,13 @@ storeSuite({
   setUp: () => sqlitePlace({ key: randomBytes(32).toString("hex") }),
 });
 
+storeSuite({
+  name: "sealed(sqlite in a database of one's own)",
+  runner: { describe, it },
+  capabilities: { shared: true, history: true, transactions: true, clock: "fake" },
+  setUp: () => sqlitePlace({ own: true, key: randomBytes(32).toString("hex") }),
+});
+
 async function complete(store: Store, id: string, status = 200, payload: Uint8Array = secret): Promise<void> {
   const labels = { account: "acme", key: "k", operation: "POST /x", runId: "r" };
   await store.claim({

@@ -10,7 +10,7 @@ import { sqlitePlace, temporaryDirectory } from "./places.js";
 storeSuite({
   name: "sqlite in a database of one's own",
   runner: { describe, it },
-  capabilities: { shared: true, history: true, clock: "fake" },
+  capabilities: { shared: true, history: true, transactions: true, clock: "fake" },
   setUp: () => sqlitePlace({ own: true }),
 });
 

@@ -68,6 +68,9 @@ export interface Operations {
   };
   settle: { args: [id: string, fence: string, nextFence: string, status: number, payload: Uint8Array]; value: boolean };
   release: { args: [id: string, fence: string]; value: boolean };
+  appendStep: { args: [id: string, fence: string, entry: Uint8Array]; value: boolean };
+  /** The whole log, as core/step-log.ts writes it. */
+  readSteps: { args: [id: string, fence: string]; value: Uint8Array | null };
   find: { args: [id: string]; value: RecordRow | null };
   list: { args: [query: ListArgs]; value: Slice<RecordRow> };
   purge: { args: [limit: number]; value: number };
@@ -89,6 +92,7 @@ export type Call = { [K in OperationName]: readonly [K, ...Operations[K]["args"]
 
 /** Those that only read; a batch of them takes no write lock. */
 export const READING: ReadonlySet<OperationName> = new Set<OperationName>([
+  "readSteps",
   "find",
   "list",
   "getShared",

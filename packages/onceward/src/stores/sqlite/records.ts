@@ -1,5 +1,8 @@
 // The operations on records, each as it runs inside a transaction that holds the write lock.
 
+import type { Answer } from "../../core/record.js";
+import { encodeEntry } from "../../core/step-log.js";
+import type { SqlStatement } from "../../core/transactions.js";
 import type { SqlRow, SqlValue } from "./driver.js";
 import {
   type ClaimArgs,
@@ -18,7 +21,9 @@ export const MAX_PURGED_ROWS = 500;
 /** And the bytes of their answers, since a long answer is spread over many pages. */
 const MAX_PURGED_BYTES = 4 * 1024 * 1024;
 
-const LIVE = "(expires_at > ? OR lease_until > ?)";
+const liveAt = (now: string) => `(expires_at > ${now} OR lease_until > ${now})`;
+
+const LIVE = liveAt("?");
 
 /** A record without its payload, as listings show it. */
 export const LISTED_COLUMNS = `seq, id, state, fence, fingerprint, key, operation, run_id, created_at, expires_at,
@@ -33,8 +38,14 @@ const INSERT = `INSERT INTO onceward_records (id, state, fence, account_id, crea
 const RENEW = `UPDATE onceward_records SET lease_until = ?
   WHERE id = ? AND fence = ? AND state <> ${DONE} AND ${LIVE}`;
 
-const COMPLETE = `UPDATE onceward_records SET state = ${DONE}, lease_until = 0, ended_at = ?, status = ?, payload = ?
-  WHERE id = ? AND fence = ? AND state <> ${DONE} AND ${LIVE}`;
+const completeAt = (now: string) => `UPDATE onceward_records
+  SET state = ${DONE}, lease_until = 0, ended_at = ${now}, status = ?, payload = ?, steps = NULL
+  WHERE id = ? AND fence = ? AND state <> ${DONE} AND ${liveAt(now)}`;
+
+const COMPLETE = completeAt("?");
+
+/** The same by SQLite's own clock, which is the process's. */
+const COMPLETE_NOW = completeAt("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
 
 const HAS_STATE = `SELECT 1 AS yes FROM onceward_records WHERE id = ? AND fence = ? AND state = ? AND ${LIVE}`;
 
@@ -55,14 +66,18 @@ const RENEW_RUNNING = `UPDATE onceward_records SET lease_until = ?
   WHERE id = ? AND fence = ? AND state = ${RUNNING} AND ${LIVE}`;
 
 const SETTLE = `UPDATE onceward_records
-  SET state = ${DONE}, fence = ?, lease_until = 0, ended_at = ?, status = ?, payload = ?
+  SET state = ${DONE}, fence = ?, lease_until = 0, ended_at = ?, status = ?, payload = ?, steps = NULL
   WHERE id = ? AND fence = ? AND (state = ${UNKNOWN} OR (state = ${RUNNING} AND lease_until <= ?)) AND ${LIVE}`;
 
 const RELEASE = `DELETE FROM onceward_records WHERE id = ? AND fence = ? AND state <> ${DONE} AND ${LIVE}
   RETURNING account_id`;
 
-const EXPIRED = `SELECT seq, account_id, length(payload) AS bytes FROM onceward_records
-  WHERE expires_at <= ? AND lease_until <= ? ORDER BY expires_at LIMIT ?`;
+const READ_STEPS = `SELECT steps FROM onceward_records WHERE id = ? AND fence = ? AND state <> ${DONE} AND ${LIVE}`;
+
+const WRITE_STEPS = "UPDATE onceward_records SET steps = ? WHERE id = ?";
+
+const EXPIRED = `SELECT seq, account_id, coalesce(length(payload), 0) + coalesce(length(steps), 0) AS bytes
+  FROM onceward_records WHERE expires_at <= ? AND lease_until <= ? ORDER BY expires_at LIMIT ?`;
 
 type Handlers<K extends keyof Operations> = {
   readonly [N in K]: (session: Session, ...args: Operations[N]["args"]) => Operations[N]["value"];
@@ -70,7 +85,17 @@ type Handlers<K extends keyof Operations> = {
 
 /** See {@link Operations} and core's Store for what each one means. */
 export const recordHandlers: Handlers<
-  "claim" | "renew" | "complete" | "interrupt" | "takeOver" | "settle" | "release" | "find" | "purge"
+  | "claim"
+  | "renew"
+  | "complete"
+  | "interrupt"
+  | "takeOver"
+  | "settle"
+  | "release"
+  | "appendStep"
+  | "readSteps"
+  | "find"
+  | "purge"
 > = {
   claim,
   renew({ sql, now }, id, fence, leaseMs) {
@@ -103,6 +128,13 @@ export const recordHandlers: Handlers<
     if (row !== undefined) session.count(readNumber(row["account_id"]), -1);
     return row !== undefined;
   },
+  appendStep(session, id, fence, entry) {
+    const log = readSteps(session, id, fence);
+    if (log === null) return false;
+    // Put together here, since SQLite's own concatenation is one of text, in the encoding of a user's database.
+    return session.sql.run(WRITE_STEPS, Buffer.concat([log, encodeEntry(entry)]), bindHex(id)) === 1;
+  },
+  readSteps,
   find(session, id) {
     const row = session.sql.get(FIND, bindHex(id));
     return row === undefined || !isLive(row, session.now) ? null : readRecord(row);
@@ -175,6 +207,19 @@ function makeRoom(session: Session): void {
   if (session.madeRoom) return;
   session.madeRoom = true;
   purge(session, MAX_PURGED_ROWS);
+}
+
+function readSteps({ sql, now }: Session, id: string, fence: string): Uint8Array | null {
+  const row = sql.get(READ_STEPS, bindHex(id), bindHex(fence), now, now);
+  if (row === undefined) return null;
+  return row["steps"] instanceof Uint8Array ? row["steps"] : new Uint8Array(0);
+}
+
+/** The completion of a record as a statement of the user's own transaction (SPEC §7.1); `now` is null but in tests. */
+export function completion(id: string, fence: string, answer: Answer, now: number | null): SqlStatement {
+  const values = [answer.status, new Uint8Array(answer.payload), bindHex(id), bindHex(fence)];
+  if (now === null) return { text: COMPLETE_NOW, values };
+  return { text: COMPLETE, values: [now, ...values, now, now] };
 }
 
 function purge(session: Session, limit: number): number {

@@ -62,6 +62,8 @@ export const MIGRATIONS: readonly string[] = [
   );
   CREATE TABLE onceward_audit (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, entry TEXT NOT NULL);
   `,
+  // Entries one after the other, each with its length before it (core/step-log.ts); NULL where there is none.
+  "ALTER TABLE onceward_records ADD COLUMN steps BLOB",
 ];
 
 /** The version this code reads and writes. */

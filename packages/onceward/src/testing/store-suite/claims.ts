@@ -274,6 +274,8 @@ export async function assertPowerless(store: Store, id: string, fence: string): 
     takeOver: store.takeOver(id, fence, nextOf()),
     settle: store.settle(id, fence, { fence: newFence(), answer: answerOf("stale", 599) }),
     release: store.release(id, fence),
+    appendStep: store.appendStep(id, fence, new Uint8Array(1)),
+    readSteps: store.readSteps(id, fence).then((entries) => entries !== null),
   };
   for (const [name, attempt] of Object.entries(attempts)) assert.equal(await attempt, false, `${name} had an effect`);
   assert.deepEqual((await store.find(id))?.record, before?.record);

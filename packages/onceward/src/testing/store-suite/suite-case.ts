@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import type { Answer, StoredRecord } from "../../core/record.js";
 import type { ClaimRequest, ClaimResult, Store, StoreLimits } from "../../core/store.js";
+import type { SqlStatement } from "../../core/transactions.js";
 
 /** A place for records, empty at first, that one case has to itself. */
 export interface StorePlace {
@@ -15,6 +16,11 @@ export interface StorePlace {
   advance(ms: number): void | Promise<void>;
   /** How other processes get at the same data; only where the store is shared. */
   readonly process?: StoreProcess;
+  /**
+   * Runs one statement in the database of the stores, in a transaction of its own, and answers how many rows it changed;
+   * only where the store has transactions.
+   */
+  execute?(statement: SqlStatement): number | Promise<number>;
   /** Clears the place away. The stores are closed already. */
   remove?(): void | Promise<void>;
 }
@@ -31,6 +37,8 @@ export interface StoreCapabilities {
   /** Whether several instances, and processes, can use the same data. */
   readonly shared: boolean;
   readonly history: boolean;
+  /** Whether an operation can record its answer in a transaction of its own (SPEC §7.1). Default false. */
+  readonly transactions?: boolean;
   /** `fake`: time stands still until {@link StorePlace.advance}. `running`: a real clock with an offset. */
   readonly clock: "fake" | "running";
 }
@@ -38,7 +46,7 @@ export interface StoreCapabilities {
 export interface SuiteCase {
   /** Begins with the clause that it proves. */
   readonly title: string;
-  readonly needs?: "shared" | "history" | "fake clock";
+  readonly needs?: "shared" | "history" | "transactions" | "fake clock";
   run(bench: SuiteBench): Promise<void>;
 }
 

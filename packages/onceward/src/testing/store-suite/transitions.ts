@@ -8,8 +8,18 @@ import { answerOf, claimOf, HOUR, newFence, recordIn, SECOND, type SuiteBench, t
 
 const LEASE = 60 * SECOND;
 
-/** The situations a record can be found in, and how each comes about. */
-const SITUATIONS = {
+/** The situations that a record can be found in. */
+export type Situation =
+  | "absent"
+  | "running, lease live"
+  | "running, lease lapsed"
+  | "unknown"
+  | "unknown, lease live"
+  | "done"
+  | "expired";
+
+/** How each of them comes about. */
+export const SITUATIONS: Readonly<Record<Situation, (bench: SuiteBench) => Promise<StoredRecord>>> = {
   absent: async (bench) => {
     const record = await bench.claimed();
     await bench.store.release(record.id, record.fence);
@@ -39,9 +49,7 @@ const SITUATIONS = {
     await bench.advance(HOUR);
     return record;
   },
-} as const satisfies Readonly<Record<string, (bench: SuiteBench) => Promise<StoredRecord>>>;
-
-type Situation = keyof typeof SITUATIONS;
+};
 
 const NEXT_FENCE = newFence();
 
