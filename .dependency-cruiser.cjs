@@ -31,17 +31,17 @@ module.exports = {
     {
       name: "store-siblings",
       comment:
-        "A store does not import another; what stores share is in stores/gathering/ and stores/sql/, its own parts in stores/<name>/.",
+        "A store does not import another; what stores share is in stores/gathering/, stores/heads/ and stores/sql/, its own parts in stores/<name>/.",
       severity: "error",
-      from: { path: `${LIB}/stores/([^/.]+)`, pathNot: `${LIB}/stores/(sql|gathering)/` },
-      to: { path: `${LIB}/stores/`, pathNot: [`${LIB}/stores/$1(/|[.]ts$)`, `${LIB}/stores/(sql|gathering)/`] },
+      from: { path: `${LIB}/stores/([^/.]+)`, pathNot: `${LIB}/stores/(sql|gathering|heads)/` },
+      to: { path: `${LIB}/stores/`, pathNot: [`${LIB}/stores/$1(/|[.]ts$)`, `${LIB}/stores/(sql|gathering|heads)/`] },
     },
     {
       name: "shared-knows-no-store",
       comment: "What stores share knows none of them.",
       severity: "error",
-      from: { path: `${LIB}/stores/(sql|gathering)/` },
-      to: { path: `${LIB}/stores/`, pathNot: `${LIB}/stores/(sql|gathering)/` },
+      from: { path: `${LIB}/stores/(sql|gathering|heads)/` },
+      to: { path: `${LIB}/stores/`, pathNot: `${LIB}/stores/(sql|gathering|heads)/` },
     },
     {
       name: "adapter-siblings",
