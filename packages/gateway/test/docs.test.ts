@@ -105,6 +105,7 @@ test("6 the table of answers has every code, with the status it has by default",
     outcome_unknown: true,
     store_unavailable: true,
     upstream_unavailable: true,
+    replay_refused: true,
     request_too_large: true,
     request_invalid: true,
   };

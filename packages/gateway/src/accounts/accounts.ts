@@ -1,12 +1,12 @@
 // Who is calling: the account of a request, as the configuration tells accounts apart (SPEC §3, §14.3).
 
 import type { Clock, Store } from "onceward";
-import type { AccountReading, HeaderList } from "onceward/http";
+import { type AccountReading, type HeaderList, holdsCredential } from "onceward/http";
 import type { AccountConfig } from "../config/config.js";
 import { basicAccount } from "./basic.js";
 import { cookieAccount } from "./cookie.js";
 import { credentialAccount } from "./credential.js";
-import { headerAccount, holdsCredential } from "./header.js";
+import { headerAccount } from "./header.js";
 import { jwtAccounts } from "./jwt.js";
 import type { JwksTiming } from "./jwt-keys.js";
 import { openKeyring } from "./keyring.js";

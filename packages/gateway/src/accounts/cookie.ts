@@ -1,10 +1,16 @@
 // The account by a session cookie.
 
-import { type AccountReading, type HeaderList, headerValues } from "onceward/http";
+import {
+  type AccountReading,
+  type HeaderList,
+  headerValues,
+  refused,
+  unidentified,
+  withoutWhiteSpace,
+} from "onceward/http";
 import { digestAccount } from "./digest.js";
 import type { Keyring } from "./keyring.js";
-import { refused, unidentified } from "./refusal.js";
-import { withoutWhiteSpace } from "./white-space.js";
+import { SHARE } from "./mending.js";
 
 export interface CookieRules {
   readonly name: string;
@@ -20,9 +26,9 @@ export function cookieAccount(
   const values = cookieValues(headers, rules.name);
   const [value] = values;
   if (values.length > 1) return refused(`The cookie ${rules.name} was sent more than once: send it once.`);
-  if (value === undefined) return unidentified(rules.anonymous, `The request carries no cookie ${rules.name}`);
+  if (value === undefined) return unidentified(rules.anonymous, `The request carries no cookie ${rules.name}`, SHARE);
   if (value === "") return refused(`The cookie ${rules.name} is empty.`);
-  return digestAccount(keyring, "cookie", [rules.name, value]);
+  return digestAccount(keyring, "cookie", { kind: "presented", parts: [rules.name, value] });
 }
 
 /** All values of a cookie (RFC 6265 §4.2.1, split as §5.2 does); names are compared exactly. */

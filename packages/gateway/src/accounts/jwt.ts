@@ -3,10 +3,18 @@
 import { createHash } from "node:crypto";
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
 import { type Clock, systemClock } from "onceward";
-import { type AccountReading, type HeaderList, headerValues } from "onceward/http";
-import { parseAuthorization } from "./authorization.js";
+import {
+  type AccountReading,
+  claimAccount,
+  type HeaderList,
+  headerValues,
+  invalidToken,
+  parseAuthorization,
+  refused,
+  unidentified,
+} from "onceward/http";
 import { type JwksTiming, type JwtConfig, verificationKeys } from "./jwt-keys.js";
-import { refused, unidentified } from "./refusal.js";
+import { SHARE } from "./mending.js";
 import { verifiedTokens } from "./verified-tokens.js";
 
 export interface JwtOptions {
@@ -33,7 +41,7 @@ export function jwtAccounts(
     };
     try {
       const payload = await payloadOf(token, key, rules);
-      const reading = claimAccount(payload, config);
+      const reading = claimAccount(payload, config.claim, config.issuer);
       if (reading.kind === "account") verified.put(digest, reading, (payload.exp ?? 0) * 1_000);
       return reading;
     } catch (error) {
@@ -45,7 +53,7 @@ export function jwtAccounts(
     const values = headerValues(headers, "authorization");
     const [value] = values;
     if (values.length > 1) return refused("The Authorization header was sent more than once: send it once.");
-    if (value === undefined) return unidentified(config.anonymous, "The request carries no bearer token");
+    if (value === undefined) return unidentified(config.anonymous, "The request carries no bearer token", SHARE);
     const parsed = parseAuthorization(value);
     if (parsed === "empty") return refused("The Authorization header holds no credential.");
     if (parsed.scheme !== "bearer") {
@@ -78,18 +86,6 @@ async function payloadOf(token: string, key: Key, rules: JWTVerifyOptions): Prom
   }
 }
 
-function claimAccount(payload: JWTPayload, config: JwtConfig): AccountReading {
-  const claim = Object.hasOwn(payload, config.claim) ? payload[config.claim] : undefined;
-  const usable = (typeof claim === "string" && claim !== "") || Number.isSafeInteger(claim);
-  if (!usable) {
-    return invalidToken(
-      `The token has no claim ${config.claim} that is a text or a whole number; accounts are told apart by it here.`,
-    );
-  }
-  // As JSON, so that issuer and claim cannot run into each other, and 1 is not "1" (SPEC S4).
-  return { kind: "account", account: `jwt:${JSON.stringify([config.issuer, claim])}`, label: String(claim) };
-}
-
 /** Only a fault of the token is the caller's; where the keys cannot be had, nobody's token can be judged. */
 function notVerified(error: unknown): AccountReading {
   if (error instanceof errors.JWTExpired) return invalidToken("The token has expired.");
@@ -115,16 +111,5 @@ function notVerified(error: unknown): AccountReading {
     status: 503,
     detail:
       "The keys to verify tokens with cannot be fetched at the moment. Nothing was run; retry later, with the same key.",
-  };
-}
-
-/** RFC 6750 §3.1. */
-function invalidToken(detail: string): AccountReading {
-  const description = detail.replaceAll(/[^\x20-\x21\x23-\x5B\x5D-\x7E]/g, " ");
-  return {
-    kind: "refused",
-    status: 401,
-    detail,
-    wwwAuthenticate: `Bearer error="invalid_token", error_description="${description}"`,
   };
 }

@@ -2,9 +2,7 @@
 
 import { randomBytes, scryptSync } from "node:crypto";
 import { type Clock, IdempotencyError, type Store, systemClock } from "onceward";
-
-/** The keys to digest credentials with: the one in use first, then the others under which records may be found. */
-export type AccountKeys = readonly [inUse: Uint8Array, ...others: Uint8Array[]];
+import type { AccountKeys } from "onceward/http";
 
 export interface Keyring {
   /** At hand for most calls; now and then the store is asked whether another gateway has replaced the key. */

@@ -2,6 +2,7 @@
 
 import { isIdempotencyError, type RequestErrorCode } from "onceward";
 import {
+  ANONYMOUS,
   accountProblem,
   type HttpResponse,
   type KeyState,
@@ -11,7 +12,6 @@ import {
   problemResponse,
 } from "onceward/http";
 import type { Accounts } from "../accounts/accounts.js";
-import { ANONYMOUS } from "../accounts/refusal.js";
 import type { Route } from "../config/config.js";
 import type { KeyStatus } from "../contract.js";
 import { DOCUMENT_PATH } from "./policy-document.js";

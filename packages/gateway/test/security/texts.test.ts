@@ -1,8 +1,7 @@
 // Texts that a client chooses: how long they take to read, and what of them reaches a log (SPEC §9.2, §9.3).
 
+import { parseAuthorization, withoutWhiteSpace } from "onceward/http";
 import { expect, test } from "vitest";
-import { parseAuthorization } from "../../src/accounts/authorization.js";
-import { withoutWhiteSpace } from "../../src/accounts/white-space.js";
 import { redactText } from "../../src/redaction.js";
 
 /** So long that whatever takes quadratic time does not end before the test is given up. */

@@ -14,6 +14,8 @@ export type RequestErrorCode =
   | "outcome_unknown"
   | "store_unavailable"
   | "upstream_unavailable"
+  /** 403: the application does not let this caller have a recorded answer (SPEC S6). */
+  | "replay_refused"
   /** 413: a keyed request's body is larger than `maxRequestBody` (SPEC §5.5). */
   | "request_too_large"
   /** 400: the request's path or framing can be read in two ways (SPEC §5.8), or it is malformed. */

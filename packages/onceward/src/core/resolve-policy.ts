@@ -171,12 +171,17 @@ function show(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
-/** The option that was probably meant, where one differs only in case, dashes or a slip of the finger. */
 function suggestion(name: string): string {
+  const near = nearest(name);
+  return near === null ? "" : `; did you mean "${near}"?`;
+}
+
+/**
+ * The one of `names` (the policy options where left out) that was probably meant, where it differs only in case, dashes
+ * or a slip of the finger; else null.
+ */
+export function nearest(name: string, names: readonly string[] = Object.keys(OPTIONS)): string | null {
   const fold = (text: string): string => text.toLowerCase().replaceAll(/[-_]/g, "");
-  if (name === "") return "";
-  const near = Object.keys(OPTIONS).find(
-    (known) => fold(known) === fold(name) || fold(known).startsWith(fold(name).slice(0, 6)),
-  );
-  return near === undefined ? "" : `; did you mean "${near}"?`;
+  if (name === "") return null;
+  return names.find((known) => fold(known) === fold(name) || fold(known).startsWith(fold(name).slice(0, 6))) ?? null;
 }

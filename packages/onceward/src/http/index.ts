@@ -1,4 +1,12 @@
 // The public entry of the HTTP layer: what adapters, the gateway and tools build on.
+export { parseAuthorization } from "./accounts/authorization.js";
+export { type BasicReading, readBasic } from "./accounts/basic-credential.js";
+export { type CredentialRules, type Presentation, presentedCredential } from "./accounts/credential.js";
+export { type AccountKeys, digestReading, type Presented } from "./accounts/digest.js";
+export { holdsCredential, namedByHeader, presentedHeader } from "./accounts/header-account.js";
+export { ANONYMOUS, refused, unidentified } from "./accounts/refusal.js";
+export { claimAccount, invalidToken } from "./accounts/token-claim.js";
+export { withoutWhiteSpace } from "./accounts/white-space.js";
 export { connectionNamed, isHopByHop } from "./connection-headers.js";
 export { MAX_CANONICAL_BYTES } from "./fingerprint.js";
 export { createLayer } from "./handle.js";

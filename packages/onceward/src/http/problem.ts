@@ -96,6 +96,11 @@ const KINDS: Readonly<Record<RequestErrorCode, Kind>> = {
     detail: "The service behind could not be reached. Nothing was sent to it; retry later, with the same key.",
     retryAfterMs: 1_000,
   },
+  replay_refused: {
+    status: 403,
+    title: "Recorded answer refused",
+    detail: "This caller may not have the recorded answer of this idempotency key. Nothing was run.",
+  },
   request_too_large: {
     status: 413,
     title: "Request too large",

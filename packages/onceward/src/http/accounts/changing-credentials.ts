@@ -35,13 +35,21 @@ export function changes({ scheme, credential }: Authorization): "token" | "signa
   return isJwt(credential) || PASETO.test(credential) ? "token" : null;
 }
 
+/**
+ * Whether a text is a credential as it was presented: the value of an Authorization header, or a signed token. Neither
+ * may be the name of an account, which is shown and kept (SPEC §9.2).
+ */
+export function presentedAsIs(text: string): boolean {
+  return /^(?:basic|bearer|dpop) ./i.test(text) || isJwt(text) || PASETO.test(text);
+}
+
 /** Whether it is a JWT (RFC 7519), signed or encrypted: dots alone do not make one, many API keys have them. */
 function isJwt(credential: string): boolean {
   const parts = credential.split(".");
   const header = parts[0] ?? "";
   if ((parts.length !== 3 && parts.length !== 5) || !/^[A-Za-z0-9_-]+$/.test(header)) return false;
   try {
-    const value: unknown = JSON.parse(Buffer.from(header, "base64url").toString("utf8"));
+    const value: unknown = JSON.parse(atob(header.replaceAll("-", "+").replaceAll("_", "/")));
     return typeof value === "object" && value !== null && "alg" in value;
   } catch {
     return false;

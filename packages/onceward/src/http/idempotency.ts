@@ -1,0 +1,184 @@
+// What every adapter's `idempotency()` is made of: a runtime that knows no framework.
+
+import { parseDuration, parseSize } from "../core/duration.js";
+import type { Policy } from "../core/policy.js";
+import { readAccount } from "./accounts/resolver.js";
+import { Budget } from "./budget.js";
+import { coversMethod } from "./compiled-policy.js";
+import { createLayer } from "./handle.js";
+import type { HousekeepingSettings } from "./housekeeping.js";
+import { type BackgroundOptions, checkOptions, type IdempotencyOptions } from "./idempotency-options.js";
+import type { Begin, Layer, LayerOptions, LayerRequest } from "./layer.js";
+import type { HeaderList, HttpResponse } from "./message.js";
+import { normalisePath } from "./path.js";
+import { problem, problemResponse } from "./problem.js";
+import { withContentLength } from "./replay.js";
+import { type StoreInUse, useStore } from "./store-in-use.js";
+
+export type { AccountResolver } from "./accounts/resolver.js";
+export type { BackgroundOptions, IdempotencyOptions } from "./idempotency-options.js";
+
+/** A request as an adapter describes it. */
+export interface RequestFacts {
+  readonly method: string;
+  /** Path and query as received (origin form). */
+  readonly target: string;
+  readonly headers: HeaderList;
+  /** How the history names the route; method and path where left out. */
+  readonly route?: string;
+  /** As {@link LayerRequest.body}. */
+  readonly body: LayerRequest["body"];
+}
+
+/** What an adapter works with. */
+export interface Idempotency<Req> {
+  readonly policy: Policy;
+  readonly layer: Layer;
+  /** The key's header, in lower case. */
+  readonly header: string;
+  /** Counts the bodies that are held. */
+  readonly memory: Budget;
+  /** Whether the layer has anything to do with a request; where not, its handler runs at once. */
+  concerns(method: string, hasKey: boolean): boolean;
+  /** Rejects only with what the body, the account or a function of the options failed with. */
+  begin(request: Req, facts: RequestFacts): Promise<Begin>;
+  /** Resolves when the store is open; rejects with what keeps it from opening. */
+  ready(): Promise<void>;
+  /**
+   * Waits for what is not recorded yet, `timeoutMs` at most (default 10,000), and lets go of the store. For when the
+   * server has stopped.
+   */
+  close(timeoutMs?: number): Promise<void>;
+}
+
+/** What an adapter puts on the middleware that it makes. */
+export type Lifecycle = Pick<Idempotency<never>, "ready" | "close">;
+
+const MAX_BUFFER_BYTES = 256 * 1_048_576;
+const STORE_TIMEOUT_MS = 5_000;
+const DRAIN_MS = 10_000;
+
+/**
+ * Checks all options, makes the layer and begins to open the store.
+ *
+ * @throws IdempotencyError `config_invalid` or `store_unsuitable`, with the place and the fix.
+ */
+export function createIdempotency<Req>(options: IdempotencyOptions<Req>): Idempotency<Req> {
+  const policy = checkOptions(options);
+  return new Runtime(options, policy);
+}
+
+class Runtime<Req> implements Idempotency<Req> {
+  readonly policy: Policy;
+  readonly layer: Layer;
+  readonly header: string;
+  readonly memory: Budget;
+  readonly #options: IdempotencyOptions<Req>;
+  readonly #store: StoreInUse;
+  readonly #leave: () => Promise<void>;
+  readonly #namespace: string;
+
+  constructor(options: IdempotencyOptions<Req>, policy: Policy) {
+    const { store, namespace = "default", onEvent, clock } = options;
+    this.policy = policy;
+    this.header = policy.header.toLowerCase();
+    this.memory = new Budget(parseSize(options.maxBuffer) ?? MAX_BUFFER_BYTES);
+    this.layer = createLayer(layerOptions(options));
+    this.#options = options;
+    this.#namespace = namespace;
+    const user = {
+      housekeeping: housekeepingOf(options.background ?? {}, policy),
+      sweep: (signal: AbortSignal) => this.layer.sweep(signal),
+      onFailure: (operation: string, error: unknown) => {
+        if (onEvent !== undefined) onEvent({ type: "store-failed", runId: "", recordId: "", operation, error });
+        else console.error(`onceward: could not ${operation} (${store.info.name}): ${messageOf(error)}`);
+      },
+      ...(clock === undefined ? {} : { clock }),
+    };
+    this.#store = useStore(store, user);
+    this.#leave = () => this.#store.leave(user);
+  }
+
+  concerns(method: string, hasKey: boolean): boolean {
+    const { policy } = this;
+    if (!coversMethod(policy, method)) return hasKey && policy.announceIgnored;
+    return hasKey || policy.required;
+  }
+
+  begin(request: Req, facts: RequestFacts): Promise<Begin> {
+    const { method, headers, body } = facts;
+    const { environment = "live", authorizeReplay } = this.#options;
+    const { path, query } = splitTarget(facts.target);
+    return this.layer.begin({
+      policy: this.policy,
+      route: facts.route ?? `${method} ${path}`,
+      method,
+      path,
+      query,
+      headers,
+      namespace: this.#namespace,
+      environment: typeof environment === "string" ? environment : environment(request),
+      account: () => this.#account(request, headers),
+      body,
+      ...(authorizeReplay === undefined
+        ? {}
+        : { authorizeReplay: async () => ((await authorizeReplay(request)) ? null : this.#replayRefused()) }),
+    });
+  }
+
+  ready(): Promise<void> {
+    return this.#store.open();
+  }
+
+  async close(timeoutMs: number = DRAIN_MS): Promise<void> {
+    await this.layer.drain(timeoutMs);
+    await this.#leave();
+  }
+
+  async #account(request: Req, headers: HeaderList): ReturnType<LayerRequest["account"]> {
+    const reading = await readAccount(this.#options.account, request, headers);
+    // Asked for once a request has a readable key, and so the place where the store is first needed.
+    if (!this.#store.isOpen) await this.#store.openWithin(this.#options.storeTimeoutMs ?? STORE_TIMEOUT_MS);
+    return reading;
+  }
+
+  #replayRefused(): HttpResponse {
+    return withContentLength(
+      problemResponse(problem("replay_refused"), this.policy.errorFormat, this.#options.policyDocument),
+    );
+  }
+}
+
+function layerOptions(options: IdempotencyOptions<never>): LayerOptions {
+  const { store, clock, hashKeys, history, maxWaiters, maxWaitersPerKey, newKeysPerSecond } = options;
+  const { onEvent, onObserved, policyDocument, showPath, storeTimeoutMs } = options;
+  const given = { clock, hashKeys, history, maxWaiters, maxWaitersPerKey, newKeysPerSecond };
+  const more = { onEvent, onObserved, policyDocument, showPath, storeTimeoutMs };
+  const set = Object.entries({ ...given, ...more }).filter(([, value]) => value !== undefined);
+  return { store, ...(Object.fromEntries(set) as Partial<LayerOptions>) };
+}
+
+function housekeepingOf(background: false | BackgroundOptions, policy: Policy): HousekeepingSettings | false {
+  if (background === false) return false;
+  return {
+    purgeEveryMs: parseDuration(background.purgeEvery) ?? 10_000,
+    sweepEveryMs: parseDuration(background.sweepEvery) ?? 3_600_000,
+    firstSweepMs: policy.leaseMs,
+    keepRuns: background.keepRuns ?? 10_000,
+  };
+}
+
+/**
+ * Path, normalised (SPEC §5.8), and query. The framework has matched the route already, so a path that can be read in
+ * two ways escapes no policy here: it is taken as it was received, and is the same to a retry that spells it alike.
+ */
+function splitTarget(target: string): { readonly path: string; readonly query: string } {
+  const reading = normalisePath(target);
+  if (reading.ok) return { path: reading.path, query: reading.query === "" ? "" : `?${reading.query}` };
+  const mark = target.indexOf("?");
+  return mark < 0 ? { path: target, query: "" } : { path: target.slice(0, mark), query: target.slice(mark) };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
