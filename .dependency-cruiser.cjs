@@ -21,6 +21,12 @@ module.exports = {
       from: { path: `${LIB}/core/` },
       to: { pathNot: "^packages/" },
     },
+    may(
+      "transactions-on-core",
+      `${LIB}/transactions/`,
+      [`${LIB}/(transactions|core)/`],
+      "A database that runs a transaction knows no store and no framework.",
+    ),
     may("http-on-core", `${LIB}/http/`, [`${LIB}/(http|core)/`], "http gives HTTP meaning to core; it knows no store."),
     may(
       "stores-on-core",
