@@ -10,3 +10,12 @@ export {
   type PrivateServer,
   temporaryFolder,
 } from "./private-process.js";
+export {
+  type PrivateServers,
+  REDIS,
+  type StartRedisOptions,
+  startRedis,
+  startRedisCluster,
+  startRedisSentinel,
+} from "./redis.js";
+export { type RespReply, redisCommand } from "./resp.js";
