@@ -1,10 +1,11 @@
 // The claim on its two sides: what a handler works with, and how the adapter around it ends it.
 
+import type { RunFlag } from "../core/history.js";
 import type { Policy } from "../core/policy.js";
 import type { Transactions } from "../core/transactions.js";
 import { type AnswerInit, answerOf } from "./answer-init.js";
 import type { HttpClaim, ResponseHead } from "./layer.js";
-import { type HeaderList, type HttpResponse, headerValue } from "./message.js";
+import { type HeaderList, type HttpResponse, headerValue, withoutHeaders } from "./message.js";
 import { withContentLength } from "./replay.js";
 
 export type { AnswerInit } from "./answer-init.js";
@@ -67,6 +68,8 @@ export interface OwnedRequest<Sent> {
   unknown(detail: string): Promise<HttpResponse>;
   /** What a transaction has recorded already, which is what the client gets; null where there was none. */
   settled(): Promise<HttpResponse | null>;
+  /** Marks the run in the history, also after its end. */
+  flag(flag: RunFlag): void;
 }
 
 /** Until the layer's claim declares them. */
@@ -83,14 +86,16 @@ const OUTCOME_NOT_STARTED = ["Onceward-Outcome", "not-started"] as const;
 
 /**
  * The claim of a request that owns its key. `send` makes of a transaction's answer what the framework's handlers
- * return, or sends it.
+ * return, or sends it; `preset` answers the fields that the framework was told already to send with whatever is answered
+ * (those of CORS, as a rule), since a transaction's answer is recorded with them.
  */
 export function ownedRequest<Sent>(
   held: HttpClaim,
   policy: Policy,
   send: (response: HttpResponse) => Sent | Promise<Sent>,
+  preset: () => HeaderList = () => [],
 ): OwnedRequest<Sent> {
-  return new Owned(held as HeldClaim, policy, send);
+  return new Owned(held as HeldClaim, policy, send, preset);
 }
 
 /** The claim of a request that the layer lets pass. */
@@ -103,16 +108,23 @@ class Owned<Sent> implements OwnedRequest<Sent> {
   readonly #held: HeldClaim;
   readonly #policy: Policy;
   readonly #send: (response: HttpResponse) => Sent | Promise<Sent>;
+  readonly #preset: () => HeaderList;
   #begun = false;
   #notStarted = false;
   #ended = false;
   /** The transactions under way or over; the first that answers is the last. */
   #transactions: Promise<HttpResponse | null> = Promise.resolve(null);
 
-  constructor(held: HeldClaim, policy: Policy, send: (response: HttpResponse) => Sent | Promise<Sent>) {
+  constructor(
+    held: HeldClaim,
+    policy: Policy,
+    send: (response: HttpResponse) => Sent | Promise<Sent>,
+    preset: () => HeaderList,
+  ) {
     this.#held = held;
     this.#policy = policy;
     this.#send = send;
+    this.#preset = preset;
     this.claim = new OwnedClaimView(held, {
       notStarted: () => this.#markNotStarted(),
       step: (name, run) => this.#step(name, run),
@@ -145,6 +157,10 @@ class Owned<Sent> implements OwnedRequest<Sent> {
     return this.#transactions;
   }
 
+  flag(flag: RunFlag): void {
+    this.#held.flag(flag);
+  }
+
   #withWord(headers: HeaderList): HeaderList {
     const dated = withDate(headers, this.#policy);
     return this.#notStarted ? [...dated, OUTCOME_NOT_STARTED] : dated;
@@ -171,11 +187,21 @@ class Owned<Sent> implements OwnedRequest<Sent> {
     const before = this.#transactions;
     const made = before.then((settled) => {
       if (settled !== null) throw new Error("transaction() was called after one that has answered this request.");
-      return this.#held.transaction(database, answering(work, this.#policy));
+      return this.#held.transaction(
+        database,
+        answering(work, (answer) => this.#recordable(answer)),
+      );
     });
     // One that failed leaves the request to its handler.
     this.#transactions = made.catch(() => before);
     return this.#send(await made);
+  }
+
+  /** A transaction's answer with what else is to be sent with it. */
+  #recordable(answer: HttpResponse): HttpResponse {
+    const own = new Set(answer.headers.map(([name]) => name.toLowerCase()));
+    const headers = [...withoutHeaders(this.#preset(), (name) => own.has(name)), ...answer.headers];
+    return { ...answer, headers: withDate(headers, this.#policy) };
   }
 
   #begin(what: string): void {
@@ -253,7 +279,7 @@ class PassingClaim<Sent> implements IdempotencyClaim<Sent> {
   }
 
   async transaction<Tx>(database: Transactions<Tx>, work: (tx: Tx) => AnswerInit | Promise<AnswerInit>): Promise<Sent> {
-    const result = await database.run(answering(work, null), null);
+    const result = await database.run(answering(work), null);
     if (result.outcome === "committed") return this.#send(withContentLength(result.value));
     throw result.outcome === "lost" ? new Error("The transaction was rolled back.") : result.error;
   }
@@ -262,12 +288,9 @@ class PassingClaim<Sent> implements IdempotencyClaim<Sent> {
 /** `work` with its answer made a response within the transaction, so that one that is none rolls back. */
 function answering<Tx>(
   work: (tx: Tx) => AnswerInit | Promise<AnswerInit>,
-  policy: Policy | null,
+  finished: (answer: HttpResponse) => HttpResponse = (answer) => answer,
 ): (tx: Tx) => HttpResponse | Promise<HttpResponse> {
-  const respond = (init: AnswerInit): HttpResponse => {
-    const response = answerOf(init);
-    return policy === null ? response : { ...response, headers: withDate(response.headers, policy) };
-  };
+  const respond = (init: AnswerInit): HttpResponse => finished(answerOf(init));
   return (tx) => {
     const answer = work(tx);
     return isThenable(answer) ? answer.then(respond) : respond(answer);
