@@ -1,6 +1,7 @@
 // Private servers for tests and benchmarks.
 export { type FaultProxy, faultProxy } from "./fault-proxy.js";
 export { lookUp, type ServiceNeeds, type ServiceSource } from "./look-up.js";
+export { MARIADB, type StartMariadbOptions, startMariadb } from "./mariadb.js";
 export { POSTGRES, type StartPostgresOptions, startPostgres } from "./postgres.js";
 export {
   accepts,
