@@ -1,9 +1,11 @@
 // The public entry: policies, the store contract, records, history and errors.
+
+export { lacksTransactions } from "./core/claim-transaction.js";
 export type { Clock } from "./core/clock.js";
 export { systemClock } from "./core/clock.js";
 export type { Duration, Size } from "./core/duration.js";
 export { parseDuration, parseSize } from "./core/duration.js";
-export type { ErrorCode, FaultCode, RequestErrorCode } from "./core/errors.js";
+export type { ClaimErrorCode, ErrorCode, FaultCode, RequestErrorCode } from "./core/errors.js";
 export { IdempotencyError, isIdempotencyError } from "./core/errors.js";
 export type { EngineEvent } from "./core/events.js";
 export type { AuditEntry, HistoryStore, Run, RunFlag, RunOutcome, RunQuery, RunStep } from "./core/history.js";
@@ -25,6 +27,7 @@ export type { Answer, Fence, RecordId, RecordLabels, RecordState, StoredRecord }
 export { isExpired, isLapsed } from "./core/record.js";
 export type { PolicyContext, PolicyIssue } from "./core/resolve-policy.js";
 export { checkPolicy, resolvePolicy, unsuitableStore } from "./core/resolve-policy.js";
+export type { StepContext } from "./core/steps.js";
 export type {
   ClaimRequest,
   ClaimResult,

@@ -1,31 +1,12 @@
 // The owner's side of a record: renewed while the operation runs, and ended in exactly one way.
 
-import type { Clock } from "./clock.js";
+import { type ClaimContext, type ClaimFacts, type ClaimOwner, lost, misused, tooLate } from "./claim-owner.js";
+import { ClaimTransactions, COMMIT_UNKNOWN, type TransactionEnd } from "./claim-transaction.js";
+import type { IdempotencyError } from "./errors.js";
 import type { EngineEvent } from "./events.js";
-import type { Answer, Fence, RecordId } from "./record.js";
-import type { Store } from "./store.js";
-import type { StoreCalls } from "./store-calls.js";
-
-/** What all claims of an engine share. */
-export interface ClaimContext {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly calls: StoreCalls;
-  readonly emit: (event: EngineEvent) => void;
-  /** Wakes duplicates of this node that wait for the record. */
-  readonly changed: (id: RecordId) => void;
-}
-
-export interface ClaimFacts {
-  readonly id: RecordId;
-  readonly fence: Fence;
-  readonly leaseMs: number;
-  readonly runId: string;
-  /** Why the record was taken over from an interrupted run, or null: this run made it. */
-  readonly tookOver: "rerun" | "recover" | null;
-  /** Whether the policy holds interrupted operations, so that no take-over can produce another answer. */
-  readonly held: boolean;
-}
+import type { Answer, RecordId } from "./record.js";
+import { type StepContext, Steps } from "./steps.js";
+import type { Transactions } from "./transactions.js";
 
 /** How the recording of an answer went. */
 export type Recording =
@@ -46,7 +27,11 @@ export class OwnedClaim {
   readonly #facts: ClaimFacts;
   // Made when somebody asks for it: most operations never look, and a controller is not free.
   #abort: AbortController | null = null;
+  #steps: Steps | null = null;
+  #transactions: ClaimTransactions | null = null;
   #lost = false;
+  /** Why the run was broken off: a step could not be recorded, so that its answer must not be either. */
+  #broken: { readonly error: unknown } | null = null;
   #ended = false;
   #cancelRenewal: () => void;
 
@@ -66,9 +51,43 @@ export class OwnedClaim {
     return this.#abort.signal;
   }
 
+  /** Whether a step of the operation has begun, so that it has started. */
+  get begun(): boolean {
+    return this.#steps !== null;
+  }
+
+  /**
+   * Runs a step once, or answers its recorded result (SPEC §7.2). Rejects with what `run` threw, and with
+   * `claim_lost`, `claim_misused`, `store_unavailable` or `store_corrupt`.
+   */
+  step<T>(name: string, run: (step: StepContext) => T | Promise<T>): Promise<T> {
+    this.#steps ??= new Steps(this.#asOwner());
+    return this.#steps.run(name, run);
+  }
+
+  /**
+   * Runs `work` in a transaction whose last statement records the answer that `answerOf` makes of its value (SPEC §7.1).
+   * Rejects with what `work` or `answerOf` threw, with `claim_misused` and `store_unsuitable`, and with what {@link step}
+   * rejects with where the claim can record nothing any more: then nothing took effect and the claim goes on.
+   */
+  transaction<Tx, T>(
+    database: Transactions<Tx>,
+    work: (tx: Tx) => T | Promise<T>,
+    answerOf: (value: T) => Answer,
+  ): Promise<TransactionEnd<T>> {
+    this.#transactions ??= new ClaimTransactions(this.#asOwner());
+    return this.#transactions.run(database, work, answerOf);
+  }
+
   /** Records the answer durably, before the client gets any of it (SPEC §4.4). */
   async complete(answer: Answer): Promise<Recording> {
+    if (this.#broken !== null && !this.#lost) {
+      await this.interrupt(COMMIT_UNKNOWN);
+      return "unrecorded";
+    }
     this.#end();
+    // Its refusal was told already, and a store that is out of reach must not make another's answer of it.
+    if (this.#lost) return "lost";
     const { id, fence, runId, held } = this.#facts;
     const { store, calls, emit, changed } = this.#context;
     const record = (): Promise<boolean> => store.complete(id, fence, answer);
@@ -98,6 +117,7 @@ export class OwnedClaim {
    */
   async release(): Promise<void> {
     if (this.#facts.tookOver === "rerun") return this.interrupt(500);
+    if (this.#broken !== null) return this.interrupt(COMMIT_UNKNOWN);
     const { id, fence } = this.#facts;
     await this.#finish("release a key", () => this.#context.store.release(id, fence), {
       type: "released",
@@ -132,8 +152,50 @@ export class OwnedClaim {
     }
   }
 
+  #asOwner(): ClaimOwner {
+    const claim = this;
+    return {
+      ...{ facts: this.#facts, context: this.#context },
+      get signal() {
+        return claim.signal;
+      },
+      assertUsable: (what) => this.#assertUsable(what),
+      refused: (what) => this.#refused(what),
+      breakOff: (error) => {
+        this.#broken ??= { error };
+      },
+      end: () => this.#end(),
+      lose: () => this.#lose(),
+      renew: () => void this.#renew(),
+    };
+  }
+
+  #assertUsable(what: string): void {
+    if (this.#ended || this.#transactions?.completing) throw tooLate(what);
+    if (this.#lost) throw lost(what);
+    if (this.#broken !== null) throw this.#broken.error;
+  }
+
+  #refused(what: string): IdempotencyError {
+    // What the operation did not wait for meets a record that is done.
+    if (this.#ended || this.#transactions?.completing) return tooLate(what);
+    this.#lose();
+    return lost(what);
+  }
+
+  #lose(): void {
+    if (this.#lost) return;
+    this.#lost = true;
+    this.#abort?.abort();
+    this.#cancelRenewal();
+    const { id, runId } = this.#facts;
+    this.#context.emit({ type: "claim-lost", runId, recordId: id });
+    this.#context.changed(id);
+  }
+
   #end(): void {
-    if (this.#ended) throw new Error("this claim has been ended already");
+    if (this.#ended) throw misused("This claim has been ended already.");
+    if (this.#transactions?.underWay) throw misused("A transaction of this claim is under way; wait for it.");
     this.#ended = true;
     this.#cancelRenewal();
   }
@@ -146,7 +208,12 @@ export class OwnedClaim {
 
   async #renew(): Promise<void> {
     const { id, fence, leaseMs, runId } = this.#facts;
-    const { calls, store, emit } = this.#context;
+    const { calls, store } = this.#context;
+    // The transaction has the row, and whoever wants it waits (SPEC §7.1).
+    if (this.#transactions?.completing) {
+      this.#cancelRenewal = this.#renewLater(true);
+      return;
+    }
     let failed = false;
     try {
       // Given up early: a renewal that hangs must leave time for another, and takes effect late without harm.
@@ -159,15 +226,15 @@ export class OwnedClaim {
         Math.min(calls.timeoutMs, leaseMs / 6),
       );
       if (!held && !this.#ended) {
-        this.#lost = true;
-        this.#abort?.abort();
-        emit({ type: "claim-lost", runId, recordId: id });
+        // The transaction may have made it done before the renewal came; its end tells.
+        if (this.#transactions?.completing) this.#transactions.renewalRefused();
+        else this.#lose();
         return;
       }
     } catch {
       // The store is out of reach: the next renewal may reach it, and completing tells whether the claim still holds.
       failed = true;
     }
-    if (!this.#ended) this.#cancelRenewal = this.#renewLater(failed);
+    if (!this.#ended && !this.#lost) this.#cancelRenewal = this.#renewLater(failed);
   }
 }

@@ -1,12 +1,14 @@
 // The engine: the one place with control flow. claim → run → record → send, and what happens when any of it fails.
 
-import { type ClaimContext, OwnedClaim } from "./claim.js";
+import { OwnedClaim } from "./claim.js";
+import type { ClaimContext } from "./claim-owner.js";
 import { type Clock, systemClock } from "./clock.js";
-import { isIdempotencyError, type RequestErrorCode } from "./errors.js";
+import { IdempotencyError, isIdempotencyError, type RequestErrorCode } from "./errors.js";
 import type { EngineEvent } from "./events.js";
 import { newFence } from "./ids.js";
 import { type Decision, decide, type MachineRules } from "./machine.js";
 import type { Answer, Fence, RecordId, RecordLabels, StoredRecord } from "./record.js";
+import { type Hmac, StepSecret } from "./step-secret.js";
 import type { ClaimRequest, Found, Store } from "./store.js";
 import { StoreCalls } from "./store-calls.js";
 import { WaitingRooms, type Woken } from "./waiting-rooms.js";
@@ -53,6 +55,12 @@ export interface EngineOptions {
   readonly maxWaitersPerKey?: number;
   /** Default 10,000. */
   readonly maxWaiters?: number;
+  /** HMAC-SHA256, under which the downstream keys of steps are derived (SPEC §7.2); steps need it. */
+  readonly hmac?: Hmac;
+  /** Steps that one record may have. Default 1000. */
+  readonly maxSteps?: number;
+  /** Bytes of their results in all. Default 1 MiB, or what the store allows. */
+  readonly maxStepLogBytes?: number;
   readonly onEvent?: (event: EngineEvent) => void;
 }
 
@@ -90,6 +98,14 @@ export class Engine {
       clock: this.#clock,
       calls: this.#calls,
       emit: this.#emit,
+      stepSecret: new StepSecret(this.#store, this.#calls, options.hmac ?? withoutHmac),
+      stepLimits: {
+        maxSteps: options.maxSteps ?? 1_000,
+        maxStepLogBytes: Math.min(
+          options.maxStepLogBytes ?? 1024 * 1024,
+          this.#store.info.maxStepLogBytes ?? Number.POSITIVE_INFINITY,
+        ),
+      },
       changed: (id) => this.#rooms.changed(id),
     };
   }
@@ -299,6 +315,10 @@ export class Engine {
     else if (begun.kind === "unknown") this.#emit({ type: "refused", runId, recordId, code: "outcome_unknown" });
     return begun;
   }
+}
+
+function withoutHmac(): never {
+  throw new IdempotencyError("claim_misused", "This engine was made without `hmac`, which steps need.");
 }
 
 /** Listeners watch. One that throws must neither wedge a key that was just claimed nor end the process from a timer. */

@@ -37,7 +37,14 @@ export type FaultCode =
   | "store_unsuitable"
   | "store_closed";
 
-export type ErrorCode = RequestErrorCode | FaultCode;
+/** Codes of what a step or a transaction of an operation rejects with (SPEC §7). */
+export type ClaimErrorCode =
+  /** Somebody else owns the key by now: what this run still does is not recorded, and it should end. */
+  | "claim_lost"
+  /** A rule of steps and transactions is broken: a name used twice, a result that is no JSON, one after the end. */
+  | "claim_misused";
+
+export type ErrorCode = RequestErrorCode | FaultCode | ClaimErrorCode;
 
 const BRAND = Symbol.for("onceward.IdempotencyError");
 

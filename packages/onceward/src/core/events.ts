@@ -22,6 +22,15 @@ export type EngineEvent = {
   | { readonly type: "recording-deferred" }
   /** Too much waited to be recorded, or it was tried for too long: the lease settles what becomes of the record. */
   | { readonly type: "recording-abandoned" }
+  /** A step of the operation (SPEC §7.2) ended, after so many milliseconds; `reused` was not run again. */
+  | {
+      readonly type: "step";
+      readonly name: string;
+      readonly outcome: "recorded" | "reused" | "failed" | "unrecorded";
+      readonly durationMs: number;
+    }
+  /** A transaction of the operation (SPEC §7.1) ended. */
+  | { readonly type: "transaction"; readonly outcome: "committed" | "lost" | "failed" | "unknown" }
   /** The key was given back unused. */
   | { readonly type: "released" }
   /** Run `of` was interrupted; the record is unknown now. */

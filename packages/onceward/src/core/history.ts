@@ -34,11 +34,17 @@ export type RunFlag =
   | "TRUNCATED"
   | "CLIENT_GONE";
 
-/** A thing that happened in a run, in order. A duplicate's steps hold the step named `IDEMPOTENT_REQUEST`. */
+/**
+ * A thing that happened in a run, in the order of their ends. A duplicate's steps hold the step named
+ * `IDEMPOTENT_REQUEST`. A step of the operation's own (SPEC §7.2) is named `step "…"`, with ` reused`, ` failed` or
+ * ` unrecorded` behind it where it was not run again, threw, or could not be recorded.
+ */
 export interface RunStep {
   readonly name: string;
-  /** Milliseconds since the run began. */
+  /** When it began, in milliseconds since the run did. */
   readonly atMs: number;
+  /** How long it took, in milliseconds, where that is known. */
+  readonly durationMs?: number;
 }
 
 /** One keyed request. */

@@ -18,6 +18,11 @@ export interface PolicyContext {
   readonly surface: "library" | "gateway";
   /** Whether the options apply to routes that are listed; the library is always mounted on some. */
   readonly hasRoutes: boolean;
+  /**
+   * Whether operations run in `transaction` (SPEC §7.1), so that an interrupted one left nothing behind and is run again
+   * unless `onInterrupted` says otherwise. Default false.
+   */
+  readonly transactional?: boolean;
 }
 
 /** All that is wrong with options; empty where they are fine. */
@@ -50,7 +55,12 @@ export function resolvePolicy(options: PolicyOptions, context: PolicyContext): P
   }
   const profile = PROFILES[options.profile ?? "ietf"];
   const notStarted = context.surface === "gateway" ? profile.gatewayNotStarted : [];
-  const merged: Record<string, unknown> = { profile: "ietf", notStarted, ...profile.options, ...defined(options) };
+  const merged: Record<string, unknown> = {
+    ...{ profile: "ietf", notStarted },
+    ...(context.transactional === true ? { onInterrupted: "rerun" } : {}),
+    ...profile.options,
+    ...defined(options),
+  };
   const read = <T>(name: OptionName): T => {
     const option = OPTIONS[name];
     return option.read(Object.hasOwn(merged, name) ? merged[name] : option.default) as T;

@@ -143,33 +143,33 @@ export class StoreCalls {
   ): Promise<boolean | null> {
     this.#unsettled++;
     try {
-      return await this.#repeatCall(operation, runId, recordId, call);
+      return await this.insist(operation, runId, recordId, call, PERSIST_MS);
+    } catch {
+      return null;
     } finally {
       this.#unsettled--;
       if (this.#unsettled === 0) for (const resolve of this.#drained) resolve();
     }
   }
 
-  async #repeatCall(
+  /** Repeats a call for `forMs` at most, ever more rarely, and rejects as {@link run} does. */
+  async insist<T>(
     operation: string,
     runId: string,
     recordId: RecordId,
-    call: () => Promise<boolean>,
-  ): Promise<boolean | null> {
-    const untilMs = this.#clock.monotonic() + PERSIST_MS;
-    for (
-      let pauseMs = FIRST_RETRY_MS;
-      this.#clock.monotonic() < untilMs;
-      pauseMs = Math.min(pauseMs * 2, LONGEST_RETRY_MS)
-    ) {
+    call: () => Promise<T>,
+    forMs: number,
+  ): Promise<T> {
+    const untilMs = this.#clock.monotonic() + forMs;
+    for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_RETRY_MS)) {
       try {
         return await this.run(operation, runId, recordId, call);
       } catch (error) {
-        if (isIdempotencyError((error as IdempotencyError).cause, "store_closed")) return null;
+        const closed = isIdempotencyError((error as IdempotencyError).cause, "store_closed");
+        if (closed || this.#clock.monotonic() + pauseMs >= untilMs) throw error;
         await sleep(this.#clock, pauseMs);
       }
     }
-    return null;
   }
 
   /**

@@ -20,7 +20,7 @@ import { accountProblem, isRequestErrorCode, type Problem, problem, problemRespo
 import { decodeResponse, markReplayed, withContentLength } from "./replay.js";
 import { readFingerprint, startDigest } from "./request-digest.js";
 import { type RunDraft, RunLog } from "./run-log.js";
-import { hashedKey, recordId } from "./scope.js";
+import { hashedKey, hmac, recordId } from "./scope.js";
 
 const PASS: Begin = { kind: "pass", headers: [], observation: null };
 const IGNORED: Begin = { kind: "pass", headers: [["Idempotency-Status", "ignored"]], observation: null };
@@ -53,7 +53,8 @@ class HttpLayer implements Layer {
   readonly #throttle: KeyThrottle | null;
 
   constructor(options: LayerOptions) {
-    const { store, newKeysPerSecond, storeTimeoutMs, maxWaitersPerKey, maxWaiters } = options;
+    const { store, newKeysPerSecond, storeTimeoutMs, maxWaitersPerKey, maxWaiters, maxSteps, maxStepLogBytes } =
+      options;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#policies = new PolicyCompiler(options.ask);
@@ -67,6 +68,9 @@ class HttpLayer implements Layer {
       ...(storeTimeoutMs === undefined ? {} : { storeTimeoutMs }),
       ...(maxWaitersPerKey === undefined ? {} : { maxWaitersPerKey }),
       ...(maxWaiters === undefined ? {} : { maxWaiters }),
+      ...(maxSteps === undefined ? {} : { maxSteps }),
+      ...(maxStepLogBytes === undefined ? {} : { maxStepLogBytes }),
+      hmac,
     });
   }
 

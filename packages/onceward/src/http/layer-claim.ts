@@ -1,9 +1,12 @@
 // The owner's side of a keyed request over HTTP: what of its answer is recorded, and what the client is sent.
 
 import type { OwnedClaim } from "../core/claim.js";
+import type { TransactionEnd } from "../core/claim-transaction.js";
 import type { RunFlag } from "../core/history.js";
 import type { Policy } from "../core/policy.js";
 import type { Answer } from "../core/record.js";
+import type { StepContext } from "../core/steps.js";
+import type { Transactions } from "../core/transactions.js";
 import type { HttpClaim, ResponseHead } from "./layer.js";
 import { type HeaderList, type HttpResponse, headerValue } from "./message.js";
 import { type Problem, problem } from "./problem.js";
@@ -72,8 +75,41 @@ export class LayerClaim implements HttpClaim {
     return this.#claim.signal;
   }
 
+  get tookOver(): boolean {
+    return this.#claim.tookOver;
+  }
+
+  step<T>(name: string, run: (step: StepContext) => T | Promise<T>): Promise<T> {
+    return this.#claim.step(name, run);
+  }
+
+  async transaction<Tx>(
+    database: Transactions<Tx>,
+    work: (tx: Tx) => HttpResponse | Promise<HttpResponse>,
+  ): Promise<HttpResponse> {
+    // Kept here, since a runner may wrap what makes it roll back.
+    let undone: (() => Promise<HttpResponse>) | null = null;
+    const answerOf = (response: HttpResponse): Answer => {
+      const outcome = this.#readOutcome(response);
+      if (outcome === "final") return recordedAnswer(response, this.#policy);
+      undone = () => (outcome === "unknown" ? this.#unknownStatus(response) : this.notStarted(response));
+      throw new Error("This answer is not to be recorded, so the transaction is rolled back.");
+    };
+    let end: TransactionEnd<HttpResponse>;
+    try {
+      end = await this.#claim.transaction(database, work, answerOf);
+    } catch (error) {
+      if (undone === null) throw error;
+      return (undone as () => Promise<HttpResponse>)();
+    }
+    if (end.outcome !== "recorded") return this.#refused(end.outcome);
+    const { status, headers, body } = end.value;
+    this.#ended(status, body);
+    return withContentLength({ status, headers: this.#sent(headers), body });
+  }
+
   async finish(response: HttpResponse): Promise<HttpResponse> {
-    const outcome = readOutcome(response, this.#policy);
+    const outcome = this.#readOutcome(response);
     if (outcome === "unknown") return this.#unknownStatus(response);
     if (outcome === "not-started") return this.notStarted(response);
     const refusal = await this.#record(response);
@@ -87,7 +123,7 @@ export class LayerClaim implements HttpClaim {
     | { readonly kind: "answer"; readonly response: HttpResponse }
   > {
     const stream = { kind: "stream", head: { status: head.status, headers: this.#sent(head.headers) } } as const;
-    const outcome = readOutcome(head, this.#policy);
+    const outcome = this.#readOutcome(head);
     if (outcome === "unknown") return { kind: "answer", response: await this.#unknownStatus(head) };
     if (outcome === "not-started") {
       await this.#release(head.status);
@@ -110,6 +146,12 @@ export class LayerClaim implements HttpClaim {
 
   flag(flag: RunFlag): void {
     this.#run.flag(flag);
+  }
+
+  /** A part of an operation that ran says more than a status that others take for "not started". */
+  #readOutcome(head: ResponseHead): "final" | "not-started" | "unknown" {
+    const outcome = readOutcome(head, this.#policy);
+    return outcome === "not-started" && this.#claim.begun ? "final" : outcome;
   }
 
   #unknownStatus(head: ResponseHead): Promise<HttpResponse> {
@@ -136,12 +178,25 @@ export class LayerClaim implements HttpClaim {
     const recording = await this.#claim.complete(recorded);
     switch (recording) {
       case "recorded":
-      case "deferred": {
-        const kept = answer.body !== null && answer.body.length <= this.#policy.maxBodyBytes;
-        this.#run.end({ outcome: kept ? "recorded" : "not_kept", status });
+      case "deferred":
+        this.#ended(status, answer.body);
         return null;
-      }
       case "unrecorded":
+        return this.#refused("unknown");
+      case "lost":
+        return this.#refused("lost");
+    }
+  }
+
+  #ended(status: number, body: Uint8Array | null): void {
+    const kept = body !== null && body.length <= this.#policy.maxBodyBytes;
+    this.#run.end({ outcome: kept ? "recorded" : "not_kept", status });
+  }
+
+  /** What the client gets instead of an answer that is not the one true one. */
+  #refused(why: "unknown" | "lost"): HttpResponse {
+    switch (why) {
+      case "unknown":
         // SPEC §4.11: whoever takes over may answer otherwise, so this answer must not be seen.
         this.#run.end({ outcome: "unknown", status: 503, code: "outcome_unknown" });
         return this.#refuse(problem("outcome_unknown", { status: 503, retryAfterMs: this.#policy.retryAfterMs }));

@@ -5,7 +5,9 @@ import type { RequestErrorCode } from "../core/errors.js";
 import type { EngineEvent } from "../core/events.js";
 import type { Run, RunFlag } from "../core/history.js";
 import type { Policy, RecoverFunction } from "../core/policy.js";
+import type { StepContext } from "../core/steps.js";
 import type { Store } from "../core/store.js";
+import type { Transactions } from "../core/transactions.js";
 import type { HeaderList, HttpResponse } from "./message.js";
 
 /** Who is calling, as an account resolver found it (SPEC §3). */
@@ -85,8 +87,33 @@ export interface HttpClaim {
   readonly account: string;
   readonly key: string;
   readonly runId: string;
+  /** Whether an interrupted run came before this one, whose finished steps are not run again. */
+  readonly tookOver: boolean;
   /** Aborted when the claim is lost to somebody else; what is done after it is not recorded. */
   readonly signal: AbortSignal;
+  /**
+   * Runs a part of the operation and records its result, which is JSON; where the operation was taken over, a part that
+   * was finished answers its recorded result and is not run again (SPEC §7.2). Names are unique within a run, but for one
+   * whose `run` threw. Rejects with what `run` threw, which records nothing, or with an IdempotencyError: `claim_lost`
+   * (somebody else owns the key: end the operation), `claim_misused`, and `store_unavailable` or `store_corrupt`, after
+   * which whatever is finished with is answered 503 `outcome_unknown` (SPEC §4.11). An operation one of whose steps has
+   * begun has started: its answer is recorded also where the policy lists its status as not started.
+   */
+  step<T>(name: string, run: (step: StepContext) => T | Promise<T>): Promise<T>;
+  /**
+   * Runs `work` in a transaction of `database`, which must be the one that holds the store's records, and commits the
+   * recorded answer with what it wrote (SPEC §7.1). That ends the claim; the answer, or a 409 or 503 to send instead of
+   * it, is what is to be sent. Rejects with what `work` threw, and with `claim_misused` or `store_unsuitable`: then all is
+   * rolled back and the claim goes on, so that the answer to the error is recorded by {@link finish}.
+   *
+   * An answer that is not to be recorded is not committed either: one that says "not started" rolls back and gives the
+   * key back, one of `unknownStatuses` rolls back and leaves the outcome unknown. An error status that is returned
+   * commits as any other. A body beyond `maxBody` is sent and not kept; streams have no place in a transaction.
+   */
+  transaction<Tx>(
+    database: Transactions<Tx>,
+    work: (tx: Tx) => HttpResponse | Promise<HttpResponse>,
+  ): Promise<HttpResponse>;
   /**
    * The operation answered: records it before its first byte is sent (SPEC §4.4), or gives the key back where the
    * answer says that it did not start (SPEC §4.8), or leaves it unknown (SPEC §4.9 `unknownStatuses`).
@@ -153,6 +180,10 @@ export interface LayerOptions {
   readonly maxWaitersPerKey?: number;
   /** Duplicates that may wait in all. Default 10,000. */
   readonly maxWaiters?: number;
+  /** Steps that one record may have (SPEC §7.2). Default 1000. */
+  readonly maxSteps?: number;
+  /** Bytes of their results in all. Default 1 MiB, or what the store allows. */
+  readonly maxStepLogBytes?: number;
   /** New keys a second and account; null (default): no bound (SPEC §9.4). */
   readonly newKeysPerSecond?: number | null;
   /** Keeps keys as digests in records and history (SPEC §9.2). Default false. */

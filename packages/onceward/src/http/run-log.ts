@@ -58,8 +58,11 @@ export class RunDraft {
     return this.#startedMs;
   }
 
-  step(name: string): void {
-    this.#steps.push({ name, atMs: this.#elapsedMs() });
+  /** @param durationMs Of what has just ended. */
+  step(name: string, durationMs?: number): void {
+    const atMs = this.#elapsedMs();
+    if (durationMs === undefined) this.#steps.push({ name, atMs });
+    else this.#steps.push({ name, atMs: inMicroseconds(atMs - durationMs), durationMs: inMicroseconds(durationMs) });
     this.#log.changed(this);
   }
 
@@ -84,7 +87,8 @@ export class RunDraft {
   }
 
   onEvent(event: EngineEvent): void {
-    this.step(event.type);
+    if (event.type === "step") this.step(stepName(event), event.durationMs);
+    else this.step(event.type === "transaction" ? `transaction ${event.outcome}` : event.type);
     if (event.type === "taken-over") this.flag("TAKEN_OVER");
     else if (event.type === "recovered") this.flag("RECOVERED");
     else if (event.type === "waiting") this.flag("WAITED");
@@ -122,8 +126,16 @@ export class RunDraft {
   }
 
   #elapsedMs(): number {
-    return Math.round((this.#log.clock.monotonic() - this.#startedMs) * 1_000) / 1_000;
+    return inMicroseconds(this.#log.clock.monotonic() - this.#startedMs);
   }
+}
+
+function inMicroseconds(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000;
+}
+
+function stepName({ name, outcome }: Extract<EngineEvent, { type: "step" }>): string {
+  return outcome === "recorded" ? `step ${JSON.stringify(name)}` : `step ${JSON.stringify(name)} ${outcome}`;
 }
 
 export class RunLog {

@@ -1,6 +1,6 @@
 // The identity of a record: a digest of everything a key is unique within (SPEC S4, S5).
 
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 
 import type { RecordId } from "../core/record.js";
 
@@ -33,6 +33,11 @@ const LONE_SURROGATE = /[\uD800-\uDFFF]/u;
 
 function part(text: string): string {
   return `${text.length}:${text}`;
+}
+
+/** HMAC-SHA256, under which the downstream keys of steps are derived (SPEC §7.2). */
+export function hmac(key: Uint8Array, text: string): Uint8Array {
+  return createHmac("sha256", key).update(text).digest();
 }
 
 /** How a key is shown where keys are kept as digests (SPEC §9.2). */
