@@ -65,13 +65,13 @@ const OWN_OPTIONS: readonly (keyof IdempotencyOptions<never>)[] = [
 const BACKGROUND_OPTIONS: readonly string[] = ["purgeEvery", "sweepEvery", "keepRuns"];
 
 /**
- * Checks all options and answers the policy they make.
+ * Checks all options and answers the policy they make; `more` names those that only one adapter has.
  *
  * @throws IdempotencyError `config_invalid` or `store_unsuitable`, with the place and the fix.
  */
-export function checkOptions(options: IdempotencyOptions<never>): Policy {
+export function checkOptions(options: IdempotencyOptions<never>, more: readonly string[] = []): Policy {
   if (typeof options !== "object" || options === null) throw invalid("idempotency() takes an object of options.");
-  const { policy, unknown } = sorted(options);
+  const { policy, unknown } = sorted(options, [...OWN_OPTIONS, ...more]);
   if (unknown !== null) throw invalid(unknown);
   const { store, account, transactional = false } = options;
   if (typeof (store as Partial<Store> | undefined)?.claim !== "function")
@@ -94,11 +94,14 @@ export function checkOptions(options: IdempotencyOptions<never>): Policy {
 }
 
 /** The policy options among all; those that are neither are told from slips in the names of the adapter's own. */
-function sorted(options: object): { readonly policy: PolicyOptions; readonly unknown: string | null } {
-  const own = new Set<string>(OWN_OPTIONS);
+function sorted(
+  options: object,
+  names: readonly string[],
+): { readonly policy: PolicyOptions; readonly unknown: string | null } {
+  const own = new Set(names);
   const policy = Object.fromEntries(Object.entries(options).filter(([name]) => !own.has(name)));
   for (const name of Object.keys(policy)) {
-    const meant = nearest(name, OWN_OPTIONS);
+    const meant = nearest(name, names);
     if (meant !== null && nearest(name) === null)
       return { policy, unknown: `unknown option "${name}"; did you mean "${meant}"?` };
   }

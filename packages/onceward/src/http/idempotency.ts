@@ -59,12 +59,16 @@ const STORE_TIMEOUT_MS = 5_000;
 const DRAIN_MS = 10_000;
 
 /**
- * Checks all options, makes the layer and begins to open the store.
+ * Checks all options, makes the layer and begins to open the store. `more` names options that only one adapter has, and
+ * checks itself.
  *
  * @throws IdempotencyError `config_invalid` or `store_unsuitable`, with the place and the fix.
  */
-export function createIdempotency<Req>(options: IdempotencyOptions<Req>): Idempotency<Req> {
-  const policy = checkOptions(options);
+export function createIdempotency<Req>(
+  options: IdempotencyOptions<Req>,
+  more: readonly string[] = [],
+): Idempotency<Req> {
+  const policy = checkOptions(options, more);
   return new Runtime(options, policy);
 }
 

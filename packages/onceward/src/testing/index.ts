@@ -1,5 +1,14 @@
 // What tests of stores, and of code on top of them, are built with; it depends on no test runner.
 
+export {
+  type AdapterSuiteOptions,
+  adapterSuite,
+  type RunningApp,
+  type SuiteAnswer,
+  type SuiteApp,
+  type SuiteRequest,
+  type SuiteRoute,
+} from "./adapter-suite.js";
 export { type FakeClock, fakeClock } from "./fake-clock.js";
 export {
   type Fault,

@@ -1,0 +1,190 @@
+// A web Request through the layer: begin → run the handler → record → answer. Shared by all adapters that speak fetch.
+
+import type { Policy } from "../core/policy.js";
+import { type IdempotencyClaim, type OwnedRequest, ownedRequest, passingClaim } from "./claim.js";
+import type { Idempotency } from "./idempotency.js";
+import type { Begin, LayerRequest } from "./layer.js";
+import { problem, problemResponse } from "./problem.js";
+import { holdAnswer, isResponse, openResponse, wholeResponse } from "./web-answer.js";
+import { observeBody, UploadBroken, WebBody } from "./web-body.js";
+
+/** A request on its way, as an adapter describes it. */
+export interface WebExchange<Req> {
+  readonly request: Request;
+  /** What the functions of the options are given. */
+  readonly subject: Req;
+  /** How the history names the route; method and path where left out. */
+  readonly route?: string;
+  /** Reads the body in the framework's own way; from a copy of the request where left out. */
+  readonly body?: LayerRequest["body"];
+  /** Runs the handler. */
+  run(claim: IdempotencyClaim<Response>): Response | Promise<Response>;
+  /**
+   * What the platform answers where the handler threw; `rethrow` where it is the platform that does so. What this
+   * throws itself leaves the outcome unknown.
+   */
+  failed(error: unknown): FailedAnswer | Promise<FailedAnswer>;
+  /** Keeps the platform from stopping before the promise settles. */
+  waitUntil?(work: Promise<unknown>): void;
+}
+
+export interface FailedAnswer {
+  readonly response: Response;
+  readonly rethrow: boolean;
+}
+
+/** Serves a request. Rejects where the handler's own error is to reach the platform, or a function of the options failed. */
+export function serveWeb<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>): Promise<Response> {
+  const { request } = exchange;
+  if (!runtime.concerns(request.method, request.headers.has(runtime.header)))
+    return Promise.resolve(exchange.run(passingClaim(wholeResponse)));
+  const served = serve(runtime, exchange);
+  // SPEC §4.7: also where the client is gone, on platforms that would stop then.
+  exchange.waitUntil?.(served.catch(() => {}));
+  return served;
+}
+
+async function serve<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>): Promise<Response> {
+  const { request, subject, route } = exchange;
+  const { policy, memory } = runtime;
+  const body = new WebBody(request, policy.maxRequestBodyBytes, memory);
+  try {
+    const begun = await runtime.begin(subject, {
+      method: request.method,
+      target: targetOf(request.url),
+      headers: [...request.headers],
+      body: exchange.body ?? ((sink) => body.read(sink)),
+      ...(route === undefined ? {} : { route }),
+    });
+    switch (begun.kind) {
+      case "pass":
+        return await pass(policy, exchange, begun);
+      case "answer":
+        return wholeResponse(begun.response);
+      case "run":
+        return await own(runtime, exchange, ownedRequest(begun.claim, policy, wholeResponse));
+    }
+  } catch (error) {
+    if (!(error instanceof UploadBroken)) throw error;
+    const broken = problem("request_invalid", { detail: `${error.message} Nothing was run.` });
+    return wholeResponse(problemResponse(broken, policy.errorFormat));
+  } finally {
+    body.dispose();
+  }
+}
+
+async function pass<Req>(
+  policy: Policy,
+  exchange: WebExchange<Req>,
+  { headers, observation }: Extract<Begin, { kind: "pass" }>,
+): Promise<Response> {
+  const claim = passingClaim(wholeResponse);
+  if (observation === null) {
+    const response = await exchange.run(claim);
+    if (headers.length === 0) return response;
+    // A copy, since that of a fetched answer cannot be changed.
+    const extended = new Response(response.body, response);
+    for (const [name, value] of headers) extended.headers.append(name, value);
+    return extended;
+  }
+  const passed = observeBody(exchange.request, policy.maxRequestBodyBytes, observation);
+  try {
+    const response = await exchange.run(claim);
+    const head = { status: response.status, headers: [...response.headers] };
+    void passed.then(() => observation.responseEnd(head));
+    return response;
+  } catch (error) {
+    void passed.then(() => observation.responseEnd(null));
+    throw error;
+  }
+}
+
+/** This request owns the key: whatever happens from here on, the claim is ended in one of its ways. */
+async function own<Req>(
+  runtime: Idempotency<Req>,
+  exchange: WebExchange<Req>,
+  owned: OwnedRequest<Response>,
+): Promise<Response> {
+  const forget = watchClient(exchange.request, () => owned.flag("CLIENT_GONE"));
+  let error: unknown;
+  let answered: FailedAnswer;
+  try {
+    const response = await exchange.run(owned.claim);
+    if (!isResponse(response)) throw new TypeError("The handler answered no Response.");
+    answered = { response, rethrow: false };
+  } catch (thrown) {
+    error = thrown;
+    answered = await failed(exchange, owned, thrown);
+  } finally {
+    forget();
+  }
+  const ended = await end(runtime, owned, answered.response);
+  // Where the record holds something else, that is what the client is to have.
+  if (answered.rethrow && ended.status === answered.response.status) throw error;
+  return ended;
+}
+
+async function failed<Req>(
+  exchange: WebExchange<Req>,
+  owned: OwnedRequest<Response>,
+  error: unknown,
+): Promise<FailedAnswer> {
+  const settled = await owned.settled();
+  if (settled !== null) {
+    // Its effect and its answer are committed already; what failed after it changes neither.
+    console.error("onceward: a handler threw after its transaction, whose answer its client got:", error);
+    return { response: wholeResponse(settled), rethrow: false };
+  }
+  try {
+    return await exchange.failed(error);
+  } catch (fault) {
+    await owned.unknown("The operation failed without an answer. Whether it took effect is not known.");
+    throw fault;
+  }
+}
+
+/** Ends the claim by the handler's answer, and answers what the client is sent. */
+async function end<Req>(
+  { policy, memory }: Idempotency<Req>,
+  owned: OwnedRequest<Response>,
+  response: Response,
+): Promise<Response> {
+  const settled = await owned.settled();
+  if (settled !== null) return wholeResponse(settled);
+  const held = await holdAnswer(response, policy, memory);
+  switch (held.kind) {
+    case "whole":
+      return wholeResponse(await owned.finish(held.response));
+    case "broken":
+      return wholeResponse(
+        await owned.unknown("The operation's answer broke off. Whether it took effect is not known."),
+      );
+    case "open": {
+      const passed = await owned.finishUnkept(held.head);
+      if (passed.kind === "stream")
+        return openResponse(held, passed.head, (complete) => complete || owned.flag("TRUNCATED"));
+      held.rest.cancel("the answer is not wanted").catch(() => {});
+      return wholeResponse(passed.response);
+    }
+  }
+}
+
+/** Path and query of an address, as they stand in it. */
+function targetOf(url: string): string {
+  const slash = url.indexOf("/", url.indexOf("//") + 2);
+  const end = url.indexOf("#");
+  return slash < 0 ? "/" : url.slice(slash, end < 0 ? undefined : end);
+}
+
+/** Calls `gone` where the client goes away while the handler runs. */
+function watchClient(request: Request, gone: () => void): () => void {
+  // Not every platform's requests have a signal.
+  const signal = request.signal as AbortSignal | undefined;
+  if (signal === undefined) return () => {};
+  if (signal.aborted) {
+    gone();
+    return () => {};
+  }
+  signal.addEventListener("abort", gone);
+  return () => signal.removeEventListener("abort", gone);
+}
