@@ -1,22 +1,17 @@
 // The claim on its two sides: what a handler works with, and how the adapter around it ends it.
 
+import { misused, tooLate } from "../core/claim-owner.js";
 import type { RunFlag } from "../core/history.js";
 import type { Policy } from "../core/policy.js";
+import type { StepContext } from "../core/steps.js";
 import type { Transactions } from "../core/transactions.js";
 import { type AnswerInit, answerOf } from "./answer-init.js";
 import type { HttpClaim, ResponseHead } from "./layer.js";
 import { type HeaderList, type HttpResponse, headerValue, withoutHeaders } from "./message.js";
 import { withContentLength } from "./replay.js";
 
+export type { StepContext } from "../core/steps.js";
 export type { AnswerInit } from "./answer-init.js";
-
-/** What a step is given (SPEC §7.2). */
-export interface StepContext {
-  /** Derived from scope, key and the step's name, so that a call to another service is repeated with the same one. */
-  readonly idempotencyKey: string;
-  /** Aborted when the claim is lost. */
-  readonly signal: AbortSignal;
-}
 
 /**
  * The claim as a handler sees it, in its framework's own place. It is there for a request without a key too: `step` then
@@ -39,7 +34,7 @@ export interface IdempotencyClaim<Sent> {
    * Nothing of the operation has started, such as where validation refuses it (SPEC §4.5, §4.8): the answer that follows
    * is not recorded, and the key stays unused.
    *
-   * @throws Error where a step or a transaction has begun already.
+   * @throws IdempotencyError `claim_misused` where a step or a transaction has begun already.
    */
   notStarted(): void;
   /**
@@ -72,16 +67,6 @@ export interface OwnedRequest<Sent> {
   flag(flag: RunFlag): void;
 }
 
-/** Until the layer's claim declares them. */
-type HeldClaim = HttpClaim & {
-  readonly tookOver: boolean;
-  step<T>(name: string, run: (step: StepContext) => T | Promise<T>): Promise<T>;
-  transaction<Tx>(
-    database: Transactions<Tx>,
-    work: (tx: Tx) => HttpResponse | Promise<HttpResponse>,
-  ): Promise<HttpResponse>;
-};
-
 const OUTCOME_NOT_STARTED = ["Onceward-Outcome", "not-started"] as const;
 
 /**
@@ -95,7 +80,7 @@ export function ownedRequest<Sent>(
   send: (response: HttpResponse) => Sent | Promise<Sent>,
   preset: () => HeaderList = () => [],
 ): OwnedRequest<Sent> {
-  return new Owned(held as HeldClaim, policy, send, preset);
+  return new Owned(held, policy, send, preset);
 }
 
 /** The claim of a request that the layer lets pass. */
@@ -105,7 +90,7 @@ export function passingClaim<Sent>(send: (response: HttpResponse) => Sent | Prom
 
 class Owned<Sent> implements OwnedRequest<Sent> {
   readonly claim: IdempotencyClaim<Sent>;
-  readonly #held: HeldClaim;
+  readonly #held: HttpClaim;
   readonly #policy: Policy;
   readonly #send: (response: HttpResponse) => Sent | Promise<Sent>;
   readonly #preset: () => HeaderList;
@@ -116,7 +101,7 @@ class Owned<Sent> implements OwnedRequest<Sent> {
   #transactions: Promise<HttpResponse | null> = Promise.resolve(null);
 
   constructor(
-    held: HeldClaim,
+    held: HttpClaim,
     policy: Policy,
     send: (response: HttpResponse) => Sent | Promise<Sent>,
     preset: () => HeaderList,
@@ -169,7 +154,7 @@ class Owned<Sent> implements OwnedRequest<Sent> {
   #markNotStarted(): void {
     this.#assertOpen("notStarted()");
     if (this.#begun) {
-      throw new Error("notStarted() was called after a step or a transaction had begun: part of the operation ran.");
+      throw misused("notStarted() was called after a step or a transaction had begun: part of the operation ran.");
     }
     this.#notStarted = true;
   }
@@ -186,7 +171,7 @@ class Owned<Sent> implements OwnedRequest<Sent> {
     this.#begin("transaction()");
     const before = this.#transactions;
     const made = before.then((settled) => {
-      if (settled !== null) throw new Error("transaction() was called after one that has answered this request.");
+      if (settled !== null) throw misused("transaction() was called after one that has answered this request.");
       return this.#held.transaction(
         database,
         answering(work, (answer) => this.#recordable(answer)),
@@ -206,12 +191,12 @@ class Owned<Sent> implements OwnedRequest<Sent> {
 
   #begin(what: string): void {
     this.#assertOpen(what);
-    if (this.#notStarted) throw new Error(`${what} was called after notStarted().`);
+    if (this.#notStarted) throw misused(`${what} was called after notStarted().`);
     this.#begun = true;
   }
 
   #assertOpen(what: string): void {
-    if (this.#ended) throw new Error(`${what} was called after the request had been answered; await it before.`);
+    if (this.#ended) throw tooLate(what);
   }
 }
 
@@ -223,10 +208,10 @@ class OwnedClaimView<Sent> implements IdempotencyClaim<Sent> {
   readonly account: string;
   readonly runId: string;
   readonly tookOver: boolean;
-  readonly #held: HeldClaim;
+  readonly #held: HttpClaim;
   readonly #doings: Doings<Sent>;
 
-  constructor(held: HeldClaim, doings: Doings<Sent>) {
+  constructor(held: HttpClaim, doings: Doings<Sent>) {
     this.key = held.key;
     this.account = held.account;
     this.runId = held.runId;

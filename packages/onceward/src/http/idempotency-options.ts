@@ -24,6 +24,8 @@ type RuntimeOptions = Pick<
   | "clock"
   | "hashKeys"
   | "history"
+  | "maxStepLogBytes"
+  | "maxSteps"
   | "maxWaiters"
   | "maxWaitersPerKey"
   | "newKeysPerSecond"
@@ -57,10 +59,15 @@ export interface IdempotencyOptions<Req> extends Omit<PolicyOptions, "forwardKey
   readonly background?: false | BackgroundOptions;
 }
 
+/** Those that are the layer's as they are. */
+export const LAYER_OPTIONS: readonly (keyof RuntimeOptions)[] = [
+  ...(["clock", "hashKeys", "history", "maxSteps", "maxStepLogBytes", "maxWaiters", "maxWaitersPerKey"] as const),
+  ...(["newKeysPerSecond", "onEvent", "onObserved", "policyDocument", "showPath", "storeTimeoutMs"] as const),
+];
 const OWN_OPTIONS: readonly (keyof IdempotencyOptions<never>)[] = [
   ...(["store", "account", "namespace", "environment", "transactional", "authorizeReplay"] as const),
-  ...(["maxBuffer", "background", "clock", "hashKeys", "history", "maxWaiters", "maxWaitersPerKey"] as const),
-  ...(["newKeysPerSecond", "onEvent", "onObserved", "policyDocument", "showPath", "storeTimeoutMs"] as const),
+  ...(["maxBuffer", "background"] as const),
+  ...LAYER_OPTIONS,
 ];
 const BACKGROUND_OPTIONS: readonly string[] = ["purgeEvery", "sweepEvery", "keepRuns"];
 
@@ -124,6 +131,8 @@ const CHECKS: readonly Check[] = [
   ["background", isBackground, "false, or `{ purgeEvery, sweepEvery, keepRuns }` with durations from 100 ms"],
   ["hashKeys", isBoolean, "true or false"],
   ["history", isBoolean, "true or false"],
+  ["maxSteps", isCount, "a whole number from 1"],
+  ["maxStepLogBytes", isCount, "a whole number of bytes from 1"],
   ["maxWaiters", isCount, "a whole number from 1"],
   ["maxWaitersPerKey", isCount, "a whole number from 1"],
   ["newKeysPerSecond", (value) => value === null || isCount(value), "a whole number from 1, or null"],

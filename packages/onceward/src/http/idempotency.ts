@@ -7,7 +7,7 @@ import { Budget } from "./budget.js";
 import { coversMethod } from "./compiled-policy.js";
 import { createLayer } from "./handle.js";
 import type { HousekeepingSettings } from "./housekeeping.js";
-import { type BackgroundOptions, checkOptions, type IdempotencyOptions } from "./idempotency-options.js";
+import { type BackgroundOptions, checkOptions, type IdempotencyOptions, LAYER_OPTIONS } from "./idempotency-options.js";
 import type { Begin, Layer, LayerOptions, LayerRequest } from "./layer.js";
 import type { HeaderList, HttpResponse } from "./message.js";
 import { normalisePath } from "./path.js";
@@ -154,12 +154,8 @@ class Runtime<Req> implements Idempotency<Req> {
 }
 
 function layerOptions(options: IdempotencyOptions<never>): LayerOptions {
-  const { store, clock, hashKeys, history, maxWaiters, maxWaitersPerKey, newKeysPerSecond } = options;
-  const { onEvent, onObserved, policyDocument, showPath, storeTimeoutMs } = options;
-  const given = { clock, hashKeys, history, maxWaiters, maxWaitersPerKey, newKeysPerSecond };
-  const more = { onEvent, onObserved, policyDocument, showPath, storeTimeoutMs };
-  const set = Object.entries({ ...given, ...more }).filter(([, value]) => value !== undefined);
-  return { store, ...(Object.fromEntries(set) as Partial<LayerOptions>) };
+  const given = LAYER_OPTIONS.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]);
+  return { store: options.store, ...(Object.fromEntries(given) as Partial<LayerOptions>) };
 }
 
 function housekeepingOf(background: false | BackgroundOptions, policy: Policy): HousekeepingSettings | false {

@@ -14,7 +14,8 @@ export function webAnswer(answer: SuiteAnswer<Response>): Response {
   const headers = new Headers();
   for (const [name, value] of answer.headers) headers.append(name, value);
   const { status } = answer;
-  if (answer.kind === "whole") return new Response(answer.body as string | Uint8Array<ArrayBuffer> | null, { status, headers });
+  if (answer.kind === "whole")
+    return new Response(answer.body as string | Uint8Array<ArrayBuffer> | null, { status, headers });
   return new Response(streamOf(answer.chunks), { status, headers });
 }
 
