@@ -27,6 +27,6 @@ export {
   type StorePlace,
   type StoreProcess,
   type StoreSuiteOptions,
-  type SuiteRunner,
   storeSuite,
 } from "./store-suite.js";
+export type { SuiteRunner } from "./suite-runner.js";

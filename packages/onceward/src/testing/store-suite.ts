@@ -11,17 +11,9 @@ import { stepCases, transactionCases } from "./store-suite/steps.js";
 import { type StoreCapabilities, type StorePlace, SuiteBench, type SuiteCase } from "./store-suite/suite-case.js";
 import { transitionCases } from "./store-suite/transitions.js";
 import { valueCases } from "./store-suite/values.js";
+import { registerSuite, type SuiteGroups, type SuiteRunner, type SuiteSkips } from "./suite-runner.js";
 
 export type { StoreCapabilities, StorePlace, StoreProcess } from "./store-suite/suite-case.js";
-
-/** What the suite needs of a test runner; vitest, node:test, jest and mocha have it. */
-export interface SuiteRunner {
-  describe(title: string, body: () => void): unknown;
-  readonly it: {
-    (title: string, body: () => Promise<void>): unknown;
-    skip(title: string, body: () => Promise<void>): unknown;
-  };
-}
 
 export interface StoreSuiteOptions {
   /** Of the store, as it is to appear in the titles. */
@@ -31,10 +23,10 @@ export interface StoreSuiteOptions {
   /** A fresh and empty place; called for each case. */
   setUp(): StorePlace | Promise<StorePlace>;
   /** Cases that this store cannot pass, by their title or its beginning, each with the reason. */
-  readonly skips?: Readonly<Record<string, string>>;
+  readonly skips?: SuiteSkips;
 }
 
-const GROUPS: Readonly<Record<string, readonly SuiteCase[]>> = {
+const GROUPS: SuiteGroups<SuiteCase> = {
   claims: claimCases,
   transitions: transitionCases,
   steps: stepCases,
@@ -52,30 +44,12 @@ const GROUPS: Readonly<Record<string, readonly SuiteCase[]>> = {
 
 /** Registers the suite with the runner. Cases take from milliseconds to, for those with processes, some seconds. */
 export function storeSuite(options: StoreSuiteOptions): void {
-  const { runner, capabilities } = options;
-  const skips = Object.entries(options.skips ?? {});
-  assertSkipsMatch(skips.map(([title]) => title));
-  runner.describe(`store suite: ${options.name}`, () => {
-    for (const [group, cases] of Object.entries(GROUPS)) {
-      const possible = cases.filter((suiteCase) => !lacks(suiteCase, capabilities));
-      if (possible.length === 0) continue;
-      runner.describe(group, () => {
-        for (const suiteCase of possible) {
-          const reason = skips.find(([title]) => suiteCase.title.startsWith(title))?.[1];
-          const body = () => runCase(options, suiteCase);
-          if (reason === undefined) runner.it(suiteCase.title, body);
-          else runner.it.skip(`${suiteCase.title} (skipped: ${reason})`, body);
-        }
-      });
-    }
+  const { name, runner, capabilities, skips = {} } = options;
+  registerSuite(`store suite: ${name}`, runner, GROUPS, {
+    skips,
+    leaveOut: (suiteCase) => lacks(suiteCase, capabilities),
+    run: (suiteCase) => runCase(options, suiteCase),
   });
-}
-
-/** A skip that matches no case is one whose case was renamed; it must not hide that. */
-function assertSkipsMatch(skips: readonly string[]): void {
-  const titles = Object.values(GROUPS).flatMap((cases) => cases.map(({ title }) => title));
-  const unused = skips.filter((skip) => !titles.some((title) => title.startsWith(skip)));
-  if (unused.length > 0) throw new Error(`These skips match no case: ${unused.join(", ")}`);
 }
 
 function lacks({ needs }: SuiteCase, capabilities: StoreCapabilities): boolean {
