@@ -1,0 +1,158 @@
+// The methods of a response that are replaced while it is held. They sit on the instance: Express changes prototypes.
+
+import type { ServerResponse } from "node:http";
+
+/** Carries the capture on its response. */
+const CAPTURE: unique symbol = Symbol("onceward.capture");
+
+type Loose = (this: unknown, ...values: unknown[]) => unknown;
+
+/** What a response did before: Node's methods, or those of a middleware before this one. */
+export interface Natural {
+  readonly write: Loose;
+  readonly end: Loose;
+  readonly writeHead: Loose;
+  readonly flushHeaders: Loose;
+  readonly destroy: Loose;
+  readonly emit: Loose;
+}
+
+/** Told what is done to the response. */
+export interface Capturing {
+  readonly natural: Natural;
+  /** Whether the response's own methods are to do it, since nothing is held any more. */
+  readonly isOver: boolean;
+  readonly begun: boolean;
+  readonly ended: boolean;
+  onWriteHead(status: unknown, reason: unknown, headers: unknown): void;
+  onWrite(chunk: unknown, encoding: unknown, callback: unknown): boolean;
+  onEnd(chunk: unknown, encoding: unknown, callback: unknown): void;
+  onFlushHeaders(): void;
+  onDestroy(error: unknown): void;
+  /** Whether the event is to be kept from those who listen. */
+  onEvent(event: unknown): boolean;
+}
+
+interface Overridden extends ServerResponse {
+  [CAPTURE]: Capturing;
+}
+
+/** The fields of Node's HTTP/1.1 responses that their getters, and middlewares such as compression, look at. */
+interface Fields {
+  _header: string | null;
+  finished: boolean;
+}
+
+/** Whether a response is captured already. */
+export function isCaptured(response: ServerResponse): boolean {
+  return CAPTURE in response;
+}
+
+export function naturalOf(response: ServerResponse): Natural {
+  const { write, end, writeHead, flushHeaders, destroy, emit } = response as unknown as Natural;
+  return { write, end, writeHead, flushHeaders, destroy, emit };
+}
+
+/** Whether a response keeps its state in fields of its own, as those of HTTP/1.1 do and those of HTTP/2 do not. */
+export function hasOwnFields(response: ServerResponse): boolean {
+  return Object.hasOwn(response, "_header") && Object.hasOwn(response, "finished");
+}
+
+/** The same functions for every response, so that all of them have one shape. */
+export function override(response: ServerResponse, capture: Capturing): void {
+  const held = response as unknown as { [name: string | symbol]: unknown };
+  held[CAPTURE] = capture;
+  held["write"] = write;
+  held["end"] = end;
+  held["writeHead"] = writeHead;
+  held["flushHeaders"] = flushHeaders;
+  held["destroy"] = destroy;
+  held["emit"] = emit;
+  held["writeContinue"] = none;
+  held["writeProcessing"] = none;
+  held["writeEarlyHints"] = noHints;
+  held["addTrailers"] = none;
+  if (!hasOwnFields(response)) Object.defineProperties(response, GETTERS);
+}
+
+/** Lets the response look as if its head had been sent, or all of it, or nothing. */
+export function pretend(response: ServerResponse, state: "fresh" | "begun" | "ended"): void {
+  if (!hasOwnFields(response)) return;
+  const fields = response as unknown as Fields;
+  fields._header = state === "fresh" ? null : "held until it is recorded";
+  fields.finished = state === "ended";
+}
+
+function write(this: Overridden, chunk: unknown, encoding?: unknown, callback?: unknown): unknown {
+  const capture = this[CAPTURE];
+  if (capture.isOver) return capture.natural.write.call(this, chunk, encoding, callback);
+  return capture.onWrite(chunk, encoding, callback);
+}
+
+function end(this: Overridden, chunk?: unknown, encoding?: unknown, callback?: unknown): unknown {
+  const capture = this[CAPTURE];
+  if (capture.isOver) return capture.natural.end.call(this, chunk, encoding, callback);
+  capture.onEnd(chunk, encoding, callback);
+  return this;
+}
+
+function writeHead(this: Overridden, status: unknown, reason?: unknown, headers?: unknown): unknown {
+  const capture = this[CAPTURE];
+  if (capture.isOver) return capture.natural.writeHead.call(this, status, reason, headers);
+  capture.onWriteHead(status, reason, headers);
+  return this;
+}
+
+function flushHeaders(this: Overridden): unknown {
+  const capture = this[CAPTURE];
+  return capture.isOver ? capture.natural.flushHeaders.call(this) : capture.onFlushHeaders();
+}
+
+function destroy(this: Overridden, error?: unknown): unknown {
+  const capture = this[CAPTURE];
+  if (capture.isOver) return capture.natural.destroy.call(this, error);
+  capture.onDestroy(error);
+  return this;
+}
+
+function emit(this: Overridden, event: unknown, ...values: unknown[]): unknown {
+  const capture = this[CAPTURE];
+  return capture.onEvent(event) ? true : capture.natural.emit.call(this, event, ...values);
+}
+
+/** SPEC §5.7: responses to keyed requests carry no 1xx and no trailers. */
+function none(): boolean {
+  return true;
+}
+
+function noHints(_hints: unknown, callback?: () => void): boolean {
+  if (typeof callback === "function") queueMicrotask(callback);
+  return true;
+}
+
+type Getting = "headersSent" | "_header" | "writableEnded" | "finished";
+
+/** Where Node asks the stream of HTTP/2, which knows nothing of what is held. */
+function getter(name: Getting, held: (capture: Capturing) => boolean): PropertyDescriptor {
+  return {
+    configurable: true,
+    get(this: Overridden): unknown {
+      const capture = this[CAPTURE];
+      return capture.isOver ? Reflect.get(Object.getPrototypeOf(this), name, this) : held(capture);
+    },
+  };
+}
+
+const GETTERS: PropertyDescriptorMap = {
+  headersSent: getter("headersSent", (capture) => capture.begun),
+  _header: getter("_header", (capture) => capture.begun),
+  writableEnded: getter("writableEnded", (capture) => capture.ended),
+  finished: getter("finished", (capture) => capture.ended),
+  // Middlewares that know HTTP/1.1 call it; in HTTP/2 it would send.
+  _implicitHeader: {
+    configurable: true,
+    value(this: Overridden): void {
+      if (!this.headersSent) this.writeHead(this.statusCode);
+    },
+  },
+};

@@ -1,0 +1,219 @@
+// The body of a keyed request, read whole before the claim (SPEC §5.5) and put back, so that whoever parses it can.
+
+import { Buffer } from "node:buffer";
+import type { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
+import { IdempotencyError } from "../../core/errors.js";
+import { Budget } from "../budget.js";
+import { HeldBody } from "./held-body.js";
+import { Spool } from "./spool.js";
+
+export interface BodyBounds {
+  readonly maxBytes: number;
+  readonly memory: Budget;
+}
+
+/** A body of which a framework has made something already. */
+export interface Parsed {
+  readonly parsed: unknown;
+}
+
+/** The client went away in the middle of its upload: nothing is claimed, and nobody is left to answer. */
+export class UploadBrokenOff extends Error {
+  override readonly name = "UploadBrokenOff";
+}
+
+type Sink = (chunk: Uint8Array) => void;
+
+/** SPEC §5.5. */
+const IN_MEMORY_BYTES = 1_048_576;
+/** For the spooled bodies of this process. */
+const disk = new Budget(4 * 1_024 * 1_048_576);
+
+/** What Node's streams keep in `_readableState`, as far as it is needed here. */
+interface ReadableState {
+  readonly ended: boolean;
+  endEmitted: boolean;
+  readonly highWaterMark: number;
+}
+
+interface Internals {
+  _readableState: ReadableState;
+  _read: () => void;
+  readonly stream?: { readonly endAfterHeaders?: boolean };
+}
+
+export class RequestBody {
+  readonly #request: IncomingMessage;
+  readonly #bounds: BodyBounds;
+  readonly #held: HeldBody;
+  #spool: Spool | null = null;
+  #bytes = 0;
+
+  constructor(request: IncomingMessage, bounds: BodyBounds) {
+    this.#request = request;
+    this.#bounds = bounds;
+    this.#held = new HeldBody(bounds.memory);
+  }
+
+  /**
+   * Gives the body's bytes to `sink`, or answers what a parser before has made of them: `parsed`, or the `rawBody` or
+   * `body` of the request. Rejects with `request_too_large`, `upstream_unavailable` where there is no room for it, or
+   * {@link UploadBrokenOff}.
+   */
+  async read(sink: Sink, parsed: unknown): Promise<Parsed | undefined> {
+    const request = this.#request;
+    const { maxBytes } = this.#bounds;
+    if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+    if (!declaresBody(request)) return undefined;
+    if (request.readableDidRead || request.readableEnded) return parsedBody(request, sink, parsed);
+    await this.#receive(sink);
+    return undefined;
+  }
+
+  /** Frees memory and disk; after the answer. */
+  dispose(): void {
+    this.#held.release();
+    // Closing a file without a name loses nothing, whatever it answers.
+    this.#spool?.close().catch(() => undefined);
+    this.#spool = null;
+  }
+
+  #receive(sink: Sink): Promise<void> {
+    const request = this.#request;
+    return new Promise((resolve, reject) => {
+      let filing = false;
+      const settle = (error?: unknown): void => {
+        request.off("readable", onReadable).off("close", onBroken).off("aborted", onBroken).off("error", onBroken);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const onBroken = (): void => settle(new UploadBrokenOff("The request's body broke off."));
+      const goOn = (): void => {
+        // To read from an empty stream would end it, before whoever parses it listens.
+        while (request.readableLength > 0) {
+          const piece = this.#readPiece(sink);
+          if (this.#spool === null && this.#fitsMemory(piece)) continue;
+          filing = true;
+          this.#file(piece).then(() => {
+            filing = false;
+            onReadable();
+          }, settle);
+          return;
+        }
+        if (!stateOf(request).ended) return;
+        this.#putBack();
+        settle();
+      };
+      const onReadable = (): void => {
+        if (filing) return;
+        try {
+          goOn();
+        } catch (error) {
+          settle(error);
+        }
+      };
+      if (request.destroyed && !stateOf(request).ended) onBroken();
+      else if (stateOf(request).ended) onReadable();
+      else request.on("readable", onReadable).on("close", onBroken).on("aborted", onBroken).on("error", onBroken);
+    });
+  }
+
+  #readPiece(sink: Sink): Uint8Array {
+    const piece = bytesOf(this.#request.read(), this.#request.readableEncoding);
+    const { maxBytes } = this.#bounds;
+    this.#bytes += piece.length;
+    if (this.#bytes > maxBytes) throw tooLarge(maxBytes);
+    sink(piece);
+    return piece;
+  }
+
+  #fitsMemory(piece: Uint8Array): boolean {
+    return this.#bytes <= IN_MEMORY_BYTES && this.#held.add(piece, true);
+  }
+
+  async #file(piece: Uint8Array): Promise<void> {
+    const state = stateOf(this.#request);
+    // Or the stream would say that it ended, while the file is written.
+    if (state.ended && this.#request.readableLength === 0) state.endEmitted = true;
+    let written: boolean;
+    try {
+      this.#spool ??= await Spool.open(disk);
+      written = (await this.#spool.write(this.#held.bytes)) && (await this.#spool.write(piece));
+    } catch (cause) {
+      throw noRoom(cause);
+    }
+    this.#held.release();
+    if (!written) throw noRoom();
+  }
+
+  /** Makes the request as readable as it was; at once, before it says that it ended. */
+  #putBack(): void {
+    if (this.#spool !== null) readFrom(this.#request, this.#spool);
+    else if (this.#held.length > 0) this.#request.unshift(this.#held.bytes);
+  }
+}
+
+/** Whether there is anything to read. */
+function declaresBody(request: IncomingMessage): boolean {
+  const { headers, httpVersionMajor } = request;
+  if (httpVersionMajor >= 2) return (request as unknown as Internals).stream?.endAfterHeaders !== true;
+  const length = headers["content-length"];
+  return (length !== undefined && length !== "0") || headers["transfer-encoding"] !== undefined;
+}
+
+function parsedBody(request: IncomingMessage, sink: Sink, given: unknown): Parsed | undefined {
+  const { rawBody, body } = request as { readonly rawBody?: unknown; readonly body?: unknown };
+  const parsed = given === undefined ? body : given;
+  const exact = [rawBody, parsed].find((bytes) => bytes instanceof Uint8Array);
+  if (exact !== undefined) {
+    sink(exact as Uint8Array);
+    return undefined;
+  }
+  if (parsed === undefined || parsed instanceof Readable) {
+    throw new Error(
+      "The request's body was read before idempotency() came, and nothing of it is left to compare a retry with: " +
+        "mount idempotency() before whatever reads it, or after a parser that sets `request.body`.",
+    );
+  }
+  return { parsed };
+}
+
+/** A stream that has ended cannot begin anew; with another state it can. */
+function readFrom(request: IncomingMessage, spool: Spool): void {
+  const { ReadableState } = Readable as unknown as {
+    ReadableState: new (options: object, stream: unknown, isDuplex: boolean) => ReadableState;
+  };
+  const { highWaterMark } = stateOf(request);
+  const internals = request as unknown as Internals;
+  internals._readableState = new ReadableState({ highWaterMark }, request, false);
+  let source: Readable | null = null;
+  internals._read = () => {
+    source ??= spool
+      .read()
+      .on("data", (chunk) => void (request.push(chunk) || source?.pause()))
+      .on("end", () => request.push(null))
+      .on("error", (error) => request.destroy(error));
+    source.resume();
+  };
+}
+
+function stateOf(request: IncomingMessage): ReadableState {
+  return (request as unknown as Internals)._readableState;
+}
+
+function bytesOf(piece: unknown, encoding: BufferEncoding | null): Uint8Array {
+  return typeof piece === "string" ? Buffer.from(piece, encoding ?? "utf8") : (piece as Uint8Array);
+}
+
+function tooLarge(maxBytes: number): IdempotencyError {
+  return new IdempotencyError(
+    "request_too_large",
+    `The body is larger than the ${maxBytes} bytes that are accepted with an idempotency key. Nothing was run.`,
+  );
+}
+
+function noRoom(cause?: unknown): IdempotencyError {
+  const message = "There is no room for the request's body now. Nothing was run; retry later, with the same key.";
+  return new IdempotencyError("upstream_unavailable", message, cause === undefined ? undefined : { cause });
+}
