@@ -1,4 +1,5 @@
 // Private servers for tests and benchmarks.
+export { DYNAMODB, type StartDynamodbOptions, startDynamodb } from "./dynamodb.js";
 export { type FaultProxy, faultProxy } from "./fault-proxy.js";
 export { lookUp, type ServiceNeeds, type ServiceSource } from "./look-up.js";
 export { MARIADB, type StartMariadbOptions, startMariadb } from "./mariadb.js";

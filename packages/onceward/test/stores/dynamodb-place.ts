@@ -1,0 +1,57 @@
+// Places for suites of DynamoDB stores: a table each, on a server that the cases of one file share.
+
+import { randomBytes } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { DynamoDB, type DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
+import { DYNAMODB, lookUp, type PrivateServer, startDynamodb } from "@onceward/services";
+import { dynamodbStore, dynamodbTable } from "onceward/stores/dynamodb";
+import { fakeClock, type StorePlace } from "onceward/testing";
+
+/** What a client is made with, here and in other processes. */
+export function clientOptions(url: string): DynamoDBClientConfig {
+  return {
+    endpoint: url,
+    region: "eu-central-1",
+    credentials: { accessKeyId: "test", secretAccessKey: "test" },
+  };
+}
+
+export function newTable(): string {
+  return `onceward-${randomBytes(6).toString("hex")}`;
+}
+
+/**
+ * Under a fake clock, which is the same for all: no clocks are apart. The table is without time to live, so that purging
+ * leaves nothing to DynamoDB.
+ */
+export async function dynamodbPlace(url: string): Promise<StorePlace> {
+  const clock = fakeClock(Date.now());
+  const table = newTable();
+  const client = new DynamoDB(clientOptions(url));
+  await client.createTable(dynamodbTable({ table }));
+  const shared = { client, table, createTable: false, maxClockSkewMs: 0, now: () => clock.now(), onWarning: () => {} };
+  return {
+    create: (change = {}) => dynamodbStore({ ...shared, ...change }),
+    advance: (ms) => clock.advance(ms),
+    process: {
+      module: fileURLToPath(new URL("./children/dynamodb-store.js", import.meta.url)),
+      get argument() {
+        return JSON.stringify({ client: clientOptions(url), table, now: clock.now() });
+      },
+    },
+    async remove() {
+      await client.deleteTable({ TableName: table });
+      client.destroy();
+    },
+  };
+}
+
+/** The server that the environment names, else a private one. */
+export async function dynamodbServer(
+  options: Parameters<typeof startDynamodb>[0] = {},
+): Promise<{ readonly url: string; readonly remove: () => Promise<void> }> {
+  const source = lookUp(DYNAMODB);
+  if (source.kind === "url") return { url: source.url, remove: async () => {} };
+  const server: PrivateServer = await startDynamodb(options);
+  return { url: server.url, remove: () => server.remove() };
+}
