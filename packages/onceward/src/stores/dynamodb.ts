@@ -24,7 +24,10 @@ import { Records } from "./dynamodb/records.js";
 import { Requests } from "./dynamodb/requests.js";
 import { SharedValues } from "./dynamodb/shared-values.js";
 import { Table } from "./dynamodb/table.js";
+import type { GatheringOptions } from "./gathering/gatherer.js";
 import { type Moment, momentAt } from "./heads/head.js";
+import { InFlight } from "./heads/in-flight.js";
+import { assertIds, assertWholeNumbers } from "./sql/checks.js";
 
 export type {
   DynamoDBAttribute,
@@ -59,15 +62,16 @@ export interface DynamoDBStoreOptions {
   /** Bounds on records (SPEC §9.4), kept about: see docs/stores/dynamodb.md. Default 1,000,000 an account and 10,000,000 in all. */
   readonly limits?: Partial<StoreLimits>;
   /**
-   * Requests under way at once; DynamoDB has no batch whose members fail alone, so concurrent operations are requests
-   * side by side. Default 50, as many as the SDK opens connections.
+   * DynamoDB has no batch whose members fail alone, so operations at the same time are requests side by side: up to
+   * `maxBatch` of them (default 50, as many as the SDK opens connections) before others wait. One that takes longer than
+   * `longestWaitMs` (default 1,000) no longer counts, so that it holds nobody up.
    */
-  readonly maxParallel?: number;
-  /** Requests that may wait for others to end; beyond it they are rejected with `store_unavailable`. Default 20,000. */
+  readonly gathering?: Partial<GatheringOptions>;
+  /** Operations that may wait for others to end; beyond it they are rejected with `store_unavailable`. Default 20,000. */
   readonly maxQueued?: number;
   /**
-   * Longest a request takes, its waiting, the SDK's retries and those of throttled requests included, before it is
-   * rejected with `store_unavailable`, in milliseconds. Default 10,000.
+   * Longest a request takes, the SDK's retries and those of throttled requests included, before it is rejected with
+   * `store_unavailable`, in milliseconds. Default 10,000.
    */
   readonly maxWaitMs?: number;
   /** Told in one line, at start or when a clock is found too far off, of what is not as it should be. Default `console.warn`. */
@@ -97,7 +101,7 @@ class DynamoDBStore implements Store {
   readonly #records: Records;
   readonly #purge: Purge;
   readonly #shared: SharedValues;
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #inFlight: InFlight;
   readonly #stop = new AbortController();
   #timeToLive = false;
   #clocksApart = false;
@@ -113,8 +117,10 @@ class DynamoDBStore implements Store {
       shared: true,
       maxClockSkewMs,
     };
-    const { maxParallel = 50, maxQueued = 20_000, maxWaitMs = 10_000 } = options;
-    this.#requests = new Requests({ maxParallel, maxQueued, maxWaitMs });
+    const { gathering = {}, maxQueued = 20_000, maxWaitMs = 10_000 } = options;
+    const { maxBatch = 50, longestWaitMs = 1_000 } = gathering;
+    this.#inFlight = new InFlight({ name: "DynamoDB", most: maxBatch, longestWaitMs, maxQueued });
+    this.#requests = new Requests(maxWaitMs);
     this.#table = new Table(client, table, this.#requests);
     this.#census = new Census(this.#table, { ...DEFAULT_STORE_LIMITS, ...options.limits });
     const sequence = sequencer();
@@ -219,21 +225,16 @@ class DynamoDBStore implements Store {
   }
 
   async close(): Promise<void> {
-    this.#stop.abort(new IdempotencyError("store_closed", "The DynamoDB store has been closed."));
-    await Promise.allSettled(this.#underWay);
+    this.#stop.abort(new IdempotencyError("store_closed", "The DynamoDB store was closed while it was opened."));
+    await this.#inFlight.close();
     await this.#census.close();
   }
 
   async #run<T>(operation: () => Promise<T>): Promise<T> {
-    if (this.#stop.signal.aborted) throw this.#stop.signal.reason;
-    const running = operation();
-    this.#underWay.add(running);
     try {
-      return await running;
+      return await this.#inFlight.run(operation);
     } catch (error) {
       throw unavailable(error, this.#table.name);
-    } finally {
-      this.#underWay.delete(running);
     }
   }
 
@@ -261,17 +262,17 @@ function copyOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
 }
 
-// An id's first digit is the partition of the index, and ids of another shape could be the store's own items.
-function assertIds(id: RecordId, ...fences: readonly Fence[]): void {
-  if (!/^[0-9a-f]{64}$/.test(id)) throw new TypeError("A record's id is 64 hexadecimal digits in lower case.");
-  for (const fence of fences) {
-    if (!/^[0-9a-f]{32}$/.test(fence)) throw new TypeError("A fence is 32 hexadecimal digits in lower case.");
-  }
-}
-
 const METHODS = ["getItem", "putItem", "updateItem", "deleteItem", "query", "scan", "describeTable"] as const;
 /** The least that each number may be. */
-const LEAST = { maxClockSkewMs: 0, maxParallel: 1, maxQueued: 1, maxWaitMs: 1, maxRecords: 0, maxRecordsPerAccount: 0 };
+const LEAST = {
+  maxClockSkewMs: 0,
+  maxBatch: 1,
+  longestWaitMs: 0,
+  maxQueued: 1,
+  maxWaitMs: 1,
+  maxRecords: 0,
+  maxRecordsPerAccount: 0,
+};
 
 function assertValid(options: DynamoDBStoreOptions): void {
   const refuse = (message: string): never => {
@@ -288,10 +289,5 @@ function assertValid(options: DynamoDBStoreOptions): void {
       `dynamodbStore's option \`table\` is ${JSON.stringify(table)}; a name is 3 to 255 of a-z, A-Z, 0-9, _, - and "." long.`,
     );
   }
-  const numbers: Readonly<Record<string, unknown>> = { ...options, ...options.limits };
-  for (const [name, least] of Object.entries(LEAST)) {
-    const value = numbers[name];
-    if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= least)) continue;
-    refuse(`dynamodbStore's option \`${name}\` is ${String(value)}; it is to be a whole number from ${least} on.`);
-  }
+  assertWholeNumbers("dynamodbStore", { ...options, ...options.limits, ...options.gathering }, LEAST);
 }

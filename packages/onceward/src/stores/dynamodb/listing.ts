@@ -5,13 +5,12 @@ import type { Page } from "../../core/page.js";
 import type { StoredRecord } from "../../core/record.js";
 import type { RecordQuery } from "../../core/store.js";
 import type { Moment } from "../heads/head.js";
+import { pageLimit } from "../sql/checks.js";
 import { CHUNK_STATE } from "./chunks.js";
 import type { DynamoDBItem } from "./client.js";
 import { number, recordOf, text } from "./item.js";
 import { INDEX, SHARDS } from "./layout.js";
 import type { PageQuery, Table } from "./table.js";
-
-const MAX_PAGE = 1_000;
 
 /** Places in listings of one node: by the creation of the record, then in the order of claiming. */
 export function sequencer(): (createdAt: number) => string {
@@ -92,9 +91,4 @@ async function* newestOf(listings: readonly AsyncGenerator<Entry>[]): AsyncGener
 
 function recordOfEntry({ item }: Entry): StoredRecord {
   return recordOf(item);
-}
-
-function pageLimit(limit: number): number {
-  if (Number.isNaN(limit)) throw new IdempotencyError("request_invalid", "The limit of a listing is not a number.");
-  return Math.min(MAX_PAGE, Math.max(1, Math.floor(limit)));
 }
