@@ -1,6 +1,6 @@
 // The page at the admin address's root: what can be asked here.
 
-import { html, htmlPage, joined } from "../html.js";
+import { html, htmlPage, joined } from "onceward/http";
 
 const ENDPOINTS: readonly (readonly [endpoint: string, about: string])[] = [
   ["GET /healthz", "200 while the process lives"],

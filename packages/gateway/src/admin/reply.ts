@@ -1,8 +1,8 @@
 // Answers of the admin API: JSON, problems and pages, each with the same protective header fields.
 
 import type { ServerResponse } from "node:http";
+import { PAGE_CSP } from "onceward/http";
 import type { AdminProblem } from "../contract.js";
-import { PAGE_CSP } from "../html.js";
 
 export interface Reply {
   readonly status: number;

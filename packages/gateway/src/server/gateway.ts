@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Store } from "onceward";
-import type { Layer } from "onceward/http";
+import { Budget, type Layer } from "onceward/http";
 import { type AdminServer, startAdmin } from "../admin/admin-server.js";
 import { addressText } from "../config/addresses.js";
 import type { Address, GatewayConfig } from "../config/config.js";
@@ -12,7 +12,6 @@ import { markSealing } from "../config/seal-mark.js";
 import type { Logger } from "../log.js";
 import { createMetrics } from "../metrics.js";
 import type { Upstreams } from "../upstream/upstreams.js";
-import { Budget } from "./budget.js";
 import { createGatewayLayer, createGeneration, layerSettings } from "./generation.js";
 import { Housekeeping } from "./housekeeping.js";
 import { Listener } from "./listener.js";

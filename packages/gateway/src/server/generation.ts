@@ -1,7 +1,7 @@
 // Makes what requests are served with out of a configuration; a reload makes it anew.
 
 import { IdempotencyError, type RecoverFunction, type Store, unsuitableStore } from "onceward";
-import { compileRoutePattern, createLayer, type Layer, type LayerOptions } from "onceward/http";
+import { compileRoutePattern, createLayer, DOCUMENT_PATH, type Layer, type LayerOptions } from "onceward/http";
 import { createAccounts } from "../accounts/accounts.js";
 import type { GatewayConfig } from "../config/config.js";
 import { longestRetentionMs } from "../config/routes.js";
@@ -9,7 +9,6 @@ import type { Logger } from "../log.js";
 import type { Metrics } from "../metrics.js";
 import { askFault, createAsk } from "../upstream/ask.js";
 import { Upstreams } from "../upstream/upstreams.js";
-import { DOCUMENT_PATH } from "../well-known/policy-document.js";
 import { createWellKnown } from "../well-known/well-known.js";
 import { createForwarding } from "./forwarding.js";
 import { hostOf } from "./request-head.js";

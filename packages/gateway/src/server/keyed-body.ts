@@ -3,7 +3,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import { IdempotencyError } from "onceward";
-import type { Budget } from "./budget.js";
+import type { Budget } from "onceward/http";
 import { Pieces } from "./pieces.js";
 import { Spool } from "./spool.js";
 

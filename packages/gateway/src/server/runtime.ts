@@ -1,14 +1,13 @@
 // What requests are served with: the parts that live as long as the gateway, and those that a reload replaces.
 
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Layer } from "onceward/http";
+import type { Budget, Layer } from "onceward/http";
 import type { Logger } from "pino";
 import type { Accounts } from "../accounts/accounts.js";
 import type { GatewayConfig } from "../config/config.js";
 import type { Metrics, RequestKind } from "../metrics.js";
 import type { Upstreams } from "../upstream/upstreams.js";
 import type { WellKnown } from "../well-known/well-known.js";
-import type { Budget } from "./budget.js";
 import type { Forwarding } from "./forwarding.js";
 import type { HeadRules, RequestTarget } from "./request-head.js";
 import type { CompiledRoute, Router } from "./router.js";

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from "node:http";
 import type { RequestErrorCode } from "onceward";
 import {
+  DOCUMENT_PATH,
   type HeaderList,
   type HttpResponse,
   isHopByHop,
@@ -11,7 +12,6 @@ import {
   problem,
   problemResponse,
 } from "onceward/http";
-import { DOCUMENT_PATH } from "../well-known/policy-document.js";
 import { hasBody } from "./request-head.js";
 import type { Exchange } from "./runtime.js";
 

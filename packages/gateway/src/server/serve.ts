@@ -2,8 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { type HttpResponse, problem, problemResponse } from "onceward/http";
-import { DOCUMENT_PATH } from "../well-known/policy-document.js";
+import { DOCUMENT_PATH, type HttpResponse, problem, problemResponse } from "onceward/http";
 import { serveKeyed } from "./keyed.js";
 import { pairs, readEnvironment } from "./keyed-request.js";
 import { passThrough } from "./pass-through.js";

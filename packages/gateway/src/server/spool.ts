@@ -6,7 +6,7 @@ import { type FileHandle, open, unlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import type { Budget } from "./budget.js";
+import type { Budget } from "onceward/http";
 
 /** Written from front to end, then read as often as needed, then closed. */
 export class Spool {

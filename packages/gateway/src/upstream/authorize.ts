@@ -1,9 +1,15 @@
 // Asks the upstream whether a caller may still have a recorded answer (SPEC S6, `authorize: { url }`).
 
-import type { HeaderList, HttpResponse } from "onceward/http";
-import { isHopByHop, isOwnHeader, problem, problemResponse } from "onceward/http";
+import {
+  DOCUMENT_PATH,
+  type HeaderList,
+  type HttpResponse,
+  isHopByHop,
+  isOwnHeader,
+  problem,
+  problemResponse,
+} from "onceward/http";
 import type { Timeouts } from "../config/config.js";
-import { DOCUMENT_PATH } from "../well-known/policy-document.js";
 import type { Upstreams } from "./upstreams.js";
 import { getWhole, WholeFailure } from "./whole.js";
 

@@ -1,12 +1,16 @@
 // What the gateway publishes of itself on its public address (SPEC §10).
 
-import { createHash } from "node:crypto";
-import { type HeaderList, type HttpResponse, headerValues } from "onceward/http";
-import { PAGE_CSP } from "../html.js";
-import { prefersHtml } from "./accept.js";
-import { type KeyStatusDeps, keyStatus } from "./key-status.js";
-import { DOCUMENT_PATH, KEYS_PATH, policyDocument } from "./policy-document.js";
-import { policyPage } from "./policy-page.js";
+import {
+  DOCUMENT_PATH,
+  type HttpResponse,
+  KEYS_PATH,
+  keyStatus,
+  type Layer,
+  policyDocument,
+  representations,
+} from "onceward/http";
+import type { Accounts } from "../accounts/accounts.js";
+import type { Route } from "../config/config.js";
 import type { WellKnownRequest } from "./well-known-request.js";
 
 /**
@@ -16,52 +20,37 @@ import type { WellKnownRequest } from "./well-known-request.js";
  */
 export type WellKnown = (request: WellKnownRequest) => Promise<HttpResponse> | null;
 
-interface Representation {
-  readonly contentType: string;
-  readonly body: Uint8Array;
-  readonly etag: string;
-  readonly csp: string;
+export interface WellKnownDeps {
+  readonly routes: readonly Route[];
+  readonly namespace: string;
+  readonly layer: Pick<Layer, "keyState">;
+  readonly accounts: Accounts;
+  /** The route of a request, its condition included, as for any request. */
+  readonly findRoute: (method: string, path: string, request: WellKnownRequest) => Route | null;
 }
 
 /** Prepares the answers for a configuration; after a reload it is called again. */
-export function createWellKnown(deps: KeyStatusDeps): WellKnown {
-  const document = policyDocument(deps.routes);
-  const json = represent("application/json", `${JSON.stringify(document, null, 2)}\n`, "default-src 'none'");
-  const page = represent("text/html; charset=utf-8", policyPage(document), PAGE_CSP);
+export function createWellKnown({ routes, namespace, layer, accounts, findRoute }: WellKnownDeps): WellKnown {
+  const publish = representations(policyDocument(routes, "served"));
+  const perOperation = routes.some(isPerOperation);
   return (request) => {
     if (request.method !== "GET" && request.method !== "HEAD") return null;
-    const { path, headers } = request;
-    if (path === DOCUMENT_PATH) return Promise.resolve(published(headers, prefersHtml(headers) ? page : json));
+    const { path, headers, query, environment } = request;
+    if (path === DOCUMENT_PATH) return Promise.resolve(publish(headers));
     if (!path.startsWith(KEYS_PATH)) return null;
-    return keyStatus(deps, request, path.slice(KEYS_PATH.length));
+    return keyStatus(
+      { layer, perOperation, isPerOperation: (method, of) => isPerOperation(findRoute(method, of, request)) },
+      {
+        encodedKey: path.slice(KEYS_PATH.length),
+        query,
+        namespace,
+        environment,
+        account: () => accounts.resolve(headers),
+      },
+    );
   };
 }
 
-function published(headers: HeaderList, { contentType, body, etag, csp }: Representation): HttpResponse {
-  const common = [
-    ["ETag", etag],
-    ["Cache-Control", "public, max-age=60"],
-    ["Vary", "Accept"],
-  ] as const;
-  if (matches(headerValues(headers, "if-none-match"), etag))
-    return { status: 304, headers: common, body: new Uint8Array(0) };
-  const more = [
-    ["Content-Type", contentType],
-    ["Content-Security-Policy", csp],
-    ["X-Content-Type-Options", "nosniff"],
-  ] as const;
-  return { status: 200, headers: [...common, ...more], body };
-}
-
-/** RFC 9110 §13.1.2: compared weakly. */
-function matches(conditions: readonly string[], etag: string): boolean {
-  return conditions.some((value) =>
-    value.split(",").some((item) => item.trim() === "*" || item.trim().replace(/^W\//, "") === etag),
-  );
-}
-
-function represent(contentType: string, text: string, csp: string): Representation {
-  const body = new TextEncoder().encode(text);
-  const etag = `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`;
-  return { contentType, body, etag, csp };
+function isPerOperation(route: Route | null): boolean {
+  return route?.policy?.scope === "account+operation";
 }

@@ -7,9 +7,11 @@ export { holdsCredential, namedByHeader, presentedHeader } from "./accounts/head
 export { ANONYMOUS, refused, unidentified } from "./accounts/refusal.js";
 export { claimAccount, invalidToken } from "./accounts/token-claim.js";
 export { withoutWhiteSpace } from "./accounts/white-space.js";
+export { Budget } from "./budget.js";
 export { connectionNamed, isHopByHop } from "./connection-headers.js";
 export { MAX_CANONICAL_BYTES } from "./fingerprint.js";
 export { createLayer } from "./handle.js";
+export { type Html, html, htmlPage, joined, PAGE_CSP } from "./html.js";
 export * from "./layer.js";
 export * from "./message.js";
 export { normalisePath, type PathReading } from "./path.js";
@@ -31,3 +33,7 @@ export {
 } from "./replay.js";
 export { compileRoutePattern, parseRouteMatch, type RouteMatch } from "./route-pattern.js";
 export { hashedKey, type RecordIdParts, recordId } from "./scope.js";
+export { type KeyQuestion, type KeyStatusDeps, keyStatus } from "./well-known/key-status.js";
+export { DOCUMENT_PATH, type DocumentedRoute, KEYS_PATH, policyDocument } from "./well-known/policy-document.js";
+export type { KeyStatus, PolicyDocument, PublishedPolicy, RoutePolicy } from "./well-known/published.js";
+export { representations } from "./well-known/representations.js";

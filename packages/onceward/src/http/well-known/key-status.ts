@@ -1,29 +1,32 @@
 // What became of a key (SPEC §10.2), for the account that asks and nobody else.
 
-import { isIdempotencyError, type RequestErrorCode } from "onceward";
-import {
-  ANONYMOUS,
-  accountProblem,
-  type HttpResponse,
-  type KeyState,
-  type Layer,
-  normalisePath,
-  problem,
-  problemResponse,
-} from "onceward/http";
-import type { Accounts } from "../accounts/accounts.js";
-import type { Route } from "../config/config.js";
-import type { KeyStatus } from "../contract.js";
+import { isIdempotencyError, type RequestErrorCode } from "../../core/errors.js";
+import { ANONYMOUS } from "../accounts/refusal.js";
+import type { AccountReading, KeyState, Layer } from "../layer.js";
+import type { HttpResponse } from "../message.js";
+import { normalisePath } from "../path.js";
+import { accountProblem, problem, problemResponse } from "../problem.js";
 import { DOCUMENT_PATH } from "./policy-document.js";
-import type { WellKnownRequest } from "./well-known-request.js";
+import type { KeyStatus } from "./published.js";
+
+/** Who asks for a key, and where. */
+export interface KeyQuestion {
+  /** The last segment of the path as received. */
+  readonly encodedKey: string;
+  /** With or without its `?`. */
+  readonly query: string;
+  readonly namespace: string;
+  /** As for any request of this caller (SPEC S5). */
+  readonly environment: string;
+  account(): AccountReading | Promise<AccountReading>;
+}
 
 export interface KeyStatusDeps {
-  readonly routes: readonly Route[];
-  readonly namespace: string;
   readonly layer: Pick<Layer, "keyState">;
-  readonly accounts: Accounts;
-  /** The route of a request, its condition included, as for any request. */
-  readonly findRoute: (method: string, path: string, request: WellKnownRequest) => Route | null;
+  /** Whether keys are unique for each operation somewhere (`scope: account+operation`). */
+  readonly perOperation: boolean;
+  /** Whether they are so for this one. */
+  readonly isPerOperation: (method: string, path: string) => boolean;
 }
 
 /** In characters; the longest that any profile takes. */
@@ -31,22 +34,18 @@ const MAX_KEY_LENGTH = 8_192;
 /** SPEC K3: what a key in quotes may hold. */
 const KEY = /^[\x20-\x7e]+$/;
 
-/** `encodedKey` is the last segment of the path as received. Every answer depends on the caller's own records alone. */
-export async function keyStatus(
-  deps: KeyStatusDeps,
-  request: WellKnownRequest,
-  encodedKey: string,
-): Promise<HttpResponse> {
-  const key = decodeKey(encodedKey);
+/** Every answer depends on the caller's own records alone. */
+export async function keyStatus(deps: KeyStatusDeps, question: KeyQuestion): Promise<HttpResponse> {
+  const key = decodeKey(question.encodedKey);
   if (key === null) {
     return refuse(
       "key_invalid",
       "The key in the path is not one: percent-encode it, a slash as %2F, and send it without quotes.",
     );
   }
-  const operation = readOperation(deps, request);
+  const operation = readOperation(deps, question.query);
   if (!operation.ok) return refuse("request_invalid", operation.detail);
-  const account = await deps.accounts.resolve(request.headers);
+  const account = await question.account();
   if (account.kind === "refused") return problemResponse(accountProblem(account), "problem", DOCUMENT_PATH);
   if (account.account === ANONYMOUS) {
     return refuse(
@@ -55,8 +54,7 @@ export async function keyStatus(
     );
   }
   const { account: name, previous } = account;
-  const { namespace } = deps;
-  const { environment } = request;
+  const { namespace, environment } = question;
   try {
     const query = { namespace, environment, account: name, operation: operation.operation, key };
     const state = await deps.layer.keyState(previous === undefined ? query : { ...query, previous });
@@ -82,12 +80,11 @@ type Operation =
   | { readonly ok: false; readonly detail: string };
 
 /** The part of the scope that a policy of `scope: account+operation` adds: null where there is none. */
-function readOperation(deps: KeyStatusDeps, request: WellKnownRequest): Operation {
-  const given = new URLSearchParams(request.query).getAll("operation");
+function readOperation({ perOperation, isPerOperation }: KeyStatusDeps, query: string): Operation {
+  const given = new URLSearchParams(query).getAll("operation");
   const [text] = given;
   if (given.length > 1) return { ok: false, detail: "The parameter operation was given more than once." };
   if (text === undefined) {
-    const perOperation = deps.routes.some((route) => route.policy?.scope === "account+operation");
     const detail =
       "Keys are unique for each operation on some routes here, so say which one: ?operation=POST%20/v1/transfers";
     return perOperation ? { ok: false, detail } : { ok: true, operation: null };
@@ -101,8 +98,7 @@ function readOperation(deps: KeyStatusDeps, request: WellKnownRequest): Operatio
     };
   }
   const [, method = ""] = match;
-  const route = deps.findRoute(method, reading.path, request);
-  return { ok: true, operation: route?.policy?.scope === "account+operation" ? `${method} ${reading.path}` : null };
+  return { ok: true, operation: isPerOperation(method, reading.path) ? `${method} ${reading.path}` : null };
 }
 
 function statusOf(state: KeyState): KeyStatus {

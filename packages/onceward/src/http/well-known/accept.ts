@@ -1,6 +1,6 @@
 // Which of two forms a client prefers (RFC 9110 §12.5.1).
 
-import { type HeaderList, headerValues } from "onceward/http";
+import { type HeaderList, headerValues } from "../message.js";
 
 /** Whether a page is wanted rather than JSON; JSON where both are as welcome, as they are to most programs. */
 export function prefersHtml(headers: HeaderList): boolean {

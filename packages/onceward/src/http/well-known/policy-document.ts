@@ -1,22 +1,29 @@
 // The policy document (SPEC §10.1): what callers may know of each route's rules.
 
-import type { Policy } from "onceward";
-import type { Route } from "../config/config.js";
-import type { PolicyDocument, PublishedPolicy, RoutePolicy } from "../contract.js";
+import type { Policy } from "../../core/policy.js";
+import { isNeverKeyed } from "../../core/policy-options.js";
+import type { PolicyDocument, PublishedPolicy, RoutePolicy } from "./published.js";
 
 export const DOCUMENT_PATH = "/.well-known/idempotency";
 export const KEYS_PATH: string = `${DOCUMENT_PATH}/keys/`;
 
-/** SPEC §4.8: an answer that asks to come back later did not start anything, whatever the policy lists. */
-/** SPEC K8. */
-const NEVER_KEYED: ReadonlySet<string> = new Set(["OPTIONS", "HEAD", "TRACE", "CONNECT"]);
-
-/** The document of a configuration. It names no upstream, no field of a request's body, and nothing of an account. */
-export function policyDocument(routes: readonly Route[]): PolicyDocument {
-  return { version: 1, keyStatus: `${KEYS_PATH}{key}{?operation}`, routes: routes.map(routePolicy) };
+/** A route as it is published. */
+export interface DocumentedRoute {
+  readonly name: string;
+  /** null: every method. */
+  readonly methods: ReadonlySet<string> | null;
+  readonly when: RoutePolicy["when"];
+  /** null: keys mean nothing here. */
+  readonly policy: Policy | null;
 }
 
-function routePolicy(route: Route): RoutePolicy {
+/** The document of routes. It names no upstream, no field of a request's body, and nothing of an account. */
+export function policyDocument(routes: readonly DocumentedRoute[], keys: "served" | "not-served"): PolicyDocument {
+  const keyStatus = keys === "served" ? `${KEYS_PATH}{key}{?operation}` : null;
+  return { version: 1, keyStatus, routes: routes.map(routePolicy) };
+}
+
+function routePolicy(route: DocumentedRoute): RoutePolicy {
   const methods = route.policy === null ? [] : keyedMethods(route.methods, route.policy.methods);
   const policy = route.policy === null || methods.length === 0 ? null : published(route.policy, methods);
   return { route: route.name, when: route.when, policy };
@@ -27,8 +34,8 @@ function keyedMethods(
   route: ReadonlySet<string> | null,
   policy: ReadonlySet<string> | "all",
 ): readonly string[] | "all" {
-  if (policy === "all") return route === null ? "all" : [...route].filter((method) => !NEVER_KEYED.has(method));
-  return [...policy].filter((method) => route?.has(method) !== false && !NEVER_KEYED.has(method));
+  if (policy === "all") return route === null ? "all" : [...route].filter((method) => !isNeverKeyed(method));
+  return [...policy].filter((method) => route?.has(method) !== false && !isNeverKeyed(method));
 }
 
 function published(policy: Policy, methods: readonly string[] | "all"): PublishedPolicy {

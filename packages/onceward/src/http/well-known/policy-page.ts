@@ -1,7 +1,7 @@
 // The policy document as a page that people read.
 
-import type { PolicyDocument, PublishedPolicy, RoutePolicy } from "../contract.js";
 import { type Html, html, htmlPage, joined } from "../html.js";
+import type { PolicyDocument, PublishedPolicy, RoutePolicy } from "./published.js";
 
 /** The page; everything from the configuration is escaped. */
 export function policyPage(document: PolicyDocument): string {
@@ -12,8 +12,12 @@ export function policyPage(document: PolicyDocument): string {
 starts at most once, and every retry gets the answer of the first. For each request the first route here that matches
 holds. The same as JSON: ask for <code>Accept: application/json</code>.</p>
 ${joined(document.routes.map(routeSection))}
-<p>What became of a key of yours: <code>GET ${document.keyStatus}</code>, with your own credentials.</p>`,
+${document.keyStatus === null ? html`` : keyStatus(document.keyStatus)}`,
   );
+}
+
+function keyStatus(template: string): Html {
+  return html`<p>What became of a key of yours: <code>GET ${template}</code>, with your own credentials.</p>`;
 }
 
 function routeSection({ route, when, policy }: RoutePolicy): Html {
