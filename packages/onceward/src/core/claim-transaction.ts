@@ -190,7 +190,7 @@ export class ClaimTransactions {
     else if (verdict === "undone")
       emit({ type: "interrupted", runId, recordId: id, of: runId, status: COMMIT_UNKNOWN });
     else if (verdict === "lost") this.#owner.lose();
-    else emit({ type: "recording-abandoned", runId, recordId: id });
+    if (verdict !== "committed" && late) emit({ type: "recording-abandoned", runId, recordId: id });
     changed(id);
   }
 

@@ -20,7 +20,10 @@ export type EngineEvent = {
   | { readonly type: "recorded"; readonly late: boolean }
   /** The store was out of reach when the answer was to be recorded; it is tried again. */
   | { readonly type: "recording-deferred" }
-  /** Too much waited to be recorded, or it was tried for too long: the lease settles what becomes of the record. */
+  /**
+   * What was put off will not be recorded: too much waited, or it was tried for too long (then the lease settles what
+   * becomes of the record), or it turned out that the transaction it was part of was rolled back.
+   */
   | { readonly type: "recording-abandoned" }
   /** A step of the operation (SPEC §7.2) ended, after so many milliseconds; `reused` was not run again. */
   | {

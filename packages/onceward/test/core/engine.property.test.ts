@@ -49,6 +49,14 @@ const scenario = (onInterrupted: Scenario["onInterrupted"]): fc.Arbitrary<Scenar
     asksKnow: fc.boolean(),
   });
 
+const transactionFaults = fc.record({
+  begin: rate,
+  commitFails: rate,
+  commitLost: rate,
+  commitLate: rate,
+  commitCut: rate,
+});
+
 const operator = fc.array(
   fc.record({
     atMs: fc.integer({ min: 500, max: 40_000 }),
@@ -64,6 +72,31 @@ function expectOneAnswer(outcome: Outcome): void {
 
 function expectOneRun(outcome: Outcome): void {
   for (const [key, effects] of outcome.effects) expect([key, effects]).toEqual([key, 1]);
+}
+
+/** SPEC §7.2: what was recorded is not run again, answers the same ever after, and has one downstream key. */
+function expectStepsOnce({ stepRuns, stepResults }: Outcome): void {
+  const keys = new Map<string, string>();
+  for (const { key, name, downstreamKey, again } of stepRuns) {
+    expect([key, name, again]).toEqual([key, name, false]);
+    expect([key, name, downstreamKey]).toEqual([key, name, keys.get(key + name) ?? downstreamKey]);
+    keys.set(key + name, downstreamKey);
+  }
+  expect(new Set(keys.values()).size).toBe(keys.size);
+  for (const [step, results] of stepResults) expect([step, ...results]).toHaveLength(2);
+}
+
+/** SPEC §7.1: what a transaction wrote is there once where an answer is, and it is that answer's. */
+function expectLedgerTrue({ ledger, answers }: Outcome): void {
+  for (const [key, entries] of ledger) {
+    expect([key, ...entries]).toHaveLength(2);
+    // A committed answer is the only one that anybody ever gets.
+    expect([key, ...(answers.get(key) ?? entries)]).toEqual([key, ...entries]);
+  }
+  for (const [key, given] of answers) {
+    const wrote = [...given].some((answer) => !answer.includes("failed"));
+    expect([key, ledger.has(key)]).toEqual([key, wrote]);
+  }
 }
 
 function expectNothingWedged(outcome: Outcome): void {
@@ -162,6 +195,65 @@ describe("the engine, with several nodes on one store", () => {
       parameters(300),
     );
   });
+
+  it("7.2: under `rerun` a step that was recorded is never run again, and its downstream key stays the same", {
+    timeout: 120_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(scenario("rerun"), async (drawn) => {
+        const outcome = await play({ ...drawn, operation: "steps" });
+        expectStepsOnce(outcome);
+        expectOneAnswer(outcome);
+        expect(outcome.hanging).toBe(0);
+        for (const kind of outcome.finally.values()) expect(kind).not.toBe("in_progress");
+      }),
+      parameters(300),
+    );
+  });
+
+  it("7.1: under `rerun` the effect of a transaction is there exactly once, and it is that of the one answer", {
+    timeout: 120_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(scenario("rerun"), transactionFaults, async (drawn, faults) => {
+        // What is cut off or not started has no effect on the ledger, and is part of it all the same.
+        const outcome = await play({ ...drawn, operation: "transaction", transactionFaults: faults });
+        expectOneAnswer(outcome);
+        expect(outcome.hanging).toBe(0);
+        for (const kind of outcome.finally.values()) expect(kind).not.toBe("in_progress");
+        for (const [key, entries] of outcome.ledger) expect([key, ...entries]).toHaveLength(2);
+        if (outcome.effects.size === 0) expectLedgerTrue(outcome);
+      }),
+      parameters(400),
+    );
+  });
+
+  it.each(["steps", "transaction"] as const)(
+    "7: a node may die at each of its awaits, also amid %s",
+    {
+      timeout: 120_000,
+    },
+    async (operation) => {
+      const faults = { begin: 0.02, commitFails: 0.05, commitLost: 0.1, commitLate: 0.1, commitCut: 0.1 };
+      for (let seed = 1; seed <= 4; seed++) {
+        const over = { operation, onInterrupted: "rerun", transactionFaults: faults } as const;
+        const calm = await play(drawScenario(seed, over));
+        for (let afterSteps = 1; afterSteps <= Math.min(80, calm.steps[0] ?? 0); afterSteps++) {
+          const outcome = await play(drawScenario(seed, { ...over, crashes: [{ node: 0, afterSteps }] }));
+          try {
+            expectStepsOnce(outcome);
+            expectOneAnswer(outcome);
+            for (const [key, entries] of outcome.ledger) expect([key, ...entries]).toHaveLength(2);
+            expect(outcome.hanging).toBe(0);
+          } catch (error) {
+            throw new Error(`drawScenario(${seed}, …, { crashes: [{ node: 0, afterSteps: ${afterSteps} }] })`, {
+              cause: error,
+            });
+          }
+        }
+      }
+    },
+  );
 
   it("P1 P2 P5: a node may die at each of its awaits", { timeout: 120_000 }, async () => {
     for (let seed = 1; seed <= 6; seed++) {

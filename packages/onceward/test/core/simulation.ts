@@ -1,22 +1,27 @@
 // A world of several nodes on one store, in fake time, where nodes crash, clocks step and the store's answers get lost.
 
+import { createHmac } from "node:crypto";
 import type { Clock } from "../../src/core/clock.js";
 import { sleep } from "../../src/core/clock.js";
 import { type BeginRequest, type Begun, Engine } from "../../src/core/engine.js";
 import { newFence } from "../../src/core/ids.js";
 import type { MachineRules } from "../../src/core/machine.js";
 import type { Store } from "../../src/core/store.js";
+import type { Transactions } from "../../src/core/transactions.js";
 import { memoryStore } from "../../src/stores/memory.js";
 import { sealedStore } from "../../src/stores/sealed.js";
 import { type FakeClock, fakeClock } from "../../src/testing/fake-clock.js";
 import { type FaultRates, faultStore, randomFaults } from "../../src/testing/fault-store.js";
 import { seededRandom } from "../../src/testing/random.js";
+import { LedgerDatabase, type LedgerTx, type TransactionFaults } from "./ledger.js";
 
 const LEASE_MS = 3_000;
 const STORE_TIMEOUT_MS = 500;
 const never = new Promise<never>(() => {});
 
 type Owned = Extract<Begun, { kind: "owned" }>["claim"];
+
+const hmac = (key: Uint8Array, text: string): Uint8Array => createHmac("sha256", key).update(text).digest();
 
 function bytes(text: string): Uint8Array {
   return new TextEncoder().encode(text);
@@ -43,6 +48,9 @@ export interface Scenario {
   readonly onMismatch: MachineRules["onMismatch"];
   readonly waitMs: number;
   readonly visits: readonly Visit[];
+  /** What the operation of a visit is: one effect, three steps (SPEC §7.2), or a transaction (§7.1). Default plain. */
+  readonly operation?: "plain" | "steps" | "transaction";
+  readonly transactionFaults?: TransactionFaults;
   /** Node and the number of steps (of its own awaits) after which it dies. */
   readonly crashes: readonly { readonly node: number; readonly afterSteps: number }[];
   /** Steps of the wall clock all nodes and the store see. */
@@ -63,12 +71,27 @@ export interface Effect {
   readonly claimedAtMs: number;
 }
 
+/** One time that a step was run. */
+export interface StepRun {
+  readonly key: string;
+  readonly name: string;
+  readonly downstreamKey: string;
+  /** Whether the step had been recorded already, by any run. */
+  readonly again: boolean;
+}
+
 /** What there was to see. */
 export interface Outcome {
   /** How often the operation of each key took effect. */
   readonly effects: ReadonlyMap<string, number>;
   /** The runs behind them, by key, in the order of their effects. */
   readonly runs: ReadonlyMap<string, readonly Effect[]>;
+  /** Every run of every step, in order. */
+  readonly stepRuns: readonly StepRun[];
+  /** The different results that steps were answered with, by key and name. */
+  readonly stepResults: ReadonlyMap<string, ReadonlySet<unknown>>;
+  /** What transactions committed, by key. */
+  readonly ledger: ReadonlyMap<string, readonly string[]>;
   /** How often the operator freed each key, which lets it run again (SPEC P1). */
   readonly freed: ReadonlyMap<string, number>;
   /** The different answers of the operation that anybody was given, by key. */
@@ -84,19 +107,21 @@ export interface Outcome {
 
 class Node {
   readonly engine: Engine;
+  readonly database: Transactions<LedgerTx>;
   alive = true;
   steps = 0;
   pending = 0;
   readonly #dieAfter: number;
 
-  constructor(base: FakeClock, store: Store, dieAfter: number) {
+  constructor(base: FakeClock, store: Store, dieAfter: number, connect: (node: Node) => Transactions<LedgerTx>) {
+    this.database = connect(this);
     this.#dieAfter = dieAfter;
     const clock: Clock = {
       now: () => base.now(),
       monotonic: () => base.monotonic(),
       after: (ms, fn) => base.after(ms, () => void (this.alive && fn())),
     };
-    this.engine = new Engine({ store: this.#mortal(store), clock, storeTimeoutMs: STORE_TIMEOUT_MS });
+    this.engine = new Engine({ store: this.#mortal(store), clock, hmac, storeTimeoutMs: STORE_TIMEOUT_MS });
   }
 
   /** One await of the node: it may die here, and whatever awaits then never goes on. */
@@ -131,6 +156,9 @@ class World {
   readonly nodes: Node[];
   readonly store: Store;
   readonly #scenario: Scenario;
+  readonly database: LedgerDatabase;
+  readonly stepRuns: StepRun[] = [];
+  readonly stepResults = new Map<string, Set<unknown>>();
   readonly runs = new Map<string, Effect[]>();
   readonly freed = new Map<string, number>();
   /** What the operation of a key answered, or would have, had it not been cut off. */
@@ -139,13 +167,16 @@ class World {
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
-    const memory = memoryStore({ clock: this.clock });
+    this.database = new LedgerDatabase(memoryStore({ clock: this.clock }), this.clock);
+    const { store: memory } = this.database;
     const keys = [{ id: "k", key: new Uint8Array(32).fill(7) }];
     this.store = scenario.sealed === true ? sealedStore(memory, { keys }) : memory;
     this.nodes = Array.from({ length: scenario.nodes }, (_, index) => {
       const plan = randomFaults(scenario.seed + index, scenario.faults);
       const dieAfter = scenario.crashes.find(({ node }) => node === index)?.afterSteps ?? Number.POSITIVE_INFINITY;
-      return new Node(this.clock, faultStore(this.store, plan, { clock: this.clock }), dieAfter);
+      const connect = (node: Node): Transactions<LedgerTx> =>
+        this.database.transactions(node, scenario.seed + index, scenario.transactionFaults ?? {});
+      return new Node(this.clock, faultStore(this.store, plan, { clock: this.clock }), dieAfter, connect);
     });
   }
 
@@ -190,6 +221,8 @@ class World {
       await claim.release();
       return "again";
     }
+    const { operation = "plain" } = this.#scenario;
+    if (operation !== "plain" && visit.behaviour === "answer") return this[operation](node, claim, visit, run);
     const answer = `run ${run} of ${visit.key}`;
     this.effects.set(visit.key, (this.effects.get(visit.key) ?? 0) + 1);
     this.runs.set(visit.key, [...(this.runs.get(visit.key) ?? []), effect]);
@@ -200,11 +233,61 @@ class World {
       await claim.interrupt(502);
       return "again";
     }
+    return this.#complete(node, claim, visit.key, answer);
+  }
+
+  async #complete(node: Node, claim: Owned, key: string, answer: string): Promise<"final" | "again"> {
     const recording = await claim.complete({ status: 200, payload: bytes(answer) });
     await node.step();
     if (recording === "lost" || recording === "unrecorded") return "again";
-    this.#gave(visit.key, answer);
+    this.#gave(key, answer);
     return "final";
+  }
+
+  /** Three steps, each an effect of its own; what one of them rejects with is the operation's answer. */
+  async steps(node: Node, claim: Owned, { key, durationMs }: Visit, run: number): Promise<"final" | "again"> {
+    let answer = `run ${run} of ${key}`;
+    try {
+      for (const name of ["one", "two", "three"]) {
+        const results = this.stepResults.get(`${key} ${name}`) ?? new Set();
+        const result = await claim.step(name, async ({ idempotencyKey }) => {
+          this.stepRuns.push({ key, name, downstreamKey: idempotencyKey, again: results.size > 0 });
+          await node.step();
+          await sleep(this.clock, durationMs / 3);
+          await node.step();
+          return { by: run };
+        });
+        this.stepResults.set(`${key} ${name}`, results.add(JSON.stringify(result)));
+        await node.step();
+      }
+    } catch (error) {
+      answer = `run ${run} of ${key} failed: ${String(error)}`;
+    }
+    return this.#complete(node, claim, key, answer);
+  }
+
+  /** A write in a transaction; one that failed is tried again, as applications do. */
+  async transaction(node: Node, claim: Owned, { key, durationMs }: Visit, run: number): Promise<"final" | "again"> {
+    const answer = `run ${run} of ${key}`;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const work = async (tx: LedgerTx): Promise<string> => {
+          tx.write(key, answer);
+          await sleep(this.clock, durationMs);
+          await node.step();
+          return answer;
+        };
+        const answerOf = (text: string) => ({ status: 200, payload: bytes(text) });
+        const end = await claim.transaction(node.database, work, answerOf);
+        await node.step();
+        if (end.outcome !== "recorded") return "again";
+        this.#gave(key, end.value);
+        return "final";
+      } catch (error) {
+        await node.step();
+        if (attempt === 2) return this.#complete(node, claim, key, `run ${run} of ${key} failed: ${String(error)}`);
+      }
+    }
   }
 
   /** An operator looks at a key, and does what the truth asks for. Its own operations meet no fault. */
@@ -278,6 +361,9 @@ export async function play(scenario: Scenario): Promise<Outcome> {
   return {
     effects: world.effects,
     runs: world.runs,
+    stepRuns: world.stepRuns,
+    stepResults: world.stepResults,
+    ledger: world.database.entries,
     freed: world.freed,
     answers: world.answers,
     finally: finals,
