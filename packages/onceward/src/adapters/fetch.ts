@@ -1,7 +1,7 @@
 // The adapter of fetch: any handler from Request to Response, as Bun, Deno, Workers and others have it.
 
 import type { IdempotencyClaim } from "../http/claim.js";
-import { createIdempotency, type IdempotencyOptions, type Lifecycle } from "../http/idempotency.js";
+import { createIdempotency, type IdempotencyOptions, type MiddlewareParts, middlewareOf } from "../http/idempotency.js";
 import { type FailedAnswer, serveWeb } from "../http/web.js";
 
 export type { AnswerInit, IdempotencyClaim, StepContext } from "../http/claim.js";
@@ -23,7 +23,7 @@ export type IdempotentHandler<Rest extends readonly unknown[]> = (
 ) => Response | Promise<Response>;
 
 /** Wraps a handler; what comes out is what the platform calls. */
-export interface FetchIdempotency extends Lifecycle {
+export interface FetchIdempotency extends MiddlewareParts<Request> {
   <Rest extends readonly unknown[]>(
     handler: IdempotentHandler<Rest>,
   ): (request: Request, ...rest: Rest) => Promise<Response>;
@@ -57,7 +57,7 @@ export function idempotency(options: FetchIdempotencyOptions): FetchIdempotency 
         failed: async (error): Promise<FailedAnswer> => ({ response: await onError(error, request), rethrow: false }),
         waitUntil: (work) => platform.find(canWait)?.waitUntil(work),
       });
-  return Object.assign(wrap, { ready: () => runtime.ready(), close: (timeoutMs?: number) => runtime.close(timeoutMs) });
+  return middlewareOf(wrap, runtime);
 }
 
 /**

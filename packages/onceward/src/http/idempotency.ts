@@ -14,6 +14,7 @@ import { normalisePath } from "./path.js";
 import { problem, problemResponse } from "./problem.js";
 import { withContentLength } from "./replay.js";
 import { type StoreInUse, useStore } from "./store-in-use.js";
+import { type KeyQuestion, keyStatus } from "./well-known/key-status.js";
 
 export type { AccountResolver } from "./accounts/resolver.js";
 export type { BackgroundOptions, IdempotencyOptions } from "./idempotency-options.js";
@@ -30,6 +31,11 @@ export interface RequestFacts {
   readonly body: LayerRequest["body"];
 }
 
+/** A request for the state of a key. */
+export interface KeyStatusQuestion extends Pick<KeyQuestion, "encodedKey" | "query"> {
+  readonly headers: HeaderList;
+}
+
 /** What an adapter works with. */
 export interface Idempotency<Req> {
   readonly policy: Policy;
@@ -42,6 +48,8 @@ export interface Idempotency<Req> {
   concerns(method: string, hasKey: boolean): boolean;
   /** Rejects only with what the body, the account or a function of the options failed with. */
   begin(request: Req, facts: RequestFacts): Promise<Begin>;
+  /** What became of a key of the caller's own (SPEC §10.2); `wellKnown` of onceward/well-known serves it. */
+  keyStatus(request: Req, question: KeyStatusQuestion): Promise<HttpResponse>;
   /** Resolves when the store is open; rejects with what keeps it from opening. */
   ready(): Promise<void>;
   /**
@@ -51,8 +59,24 @@ export interface Idempotency<Req> {
   close(timeoutMs?: number): Promise<void>;
 }
 
-/** What an adapter puts on the middleware that it makes. */
+/** What every adapter's middleware has beside being called by its framework. */
+export type MiddlewareParts<Req> = Pick<Idempotency<Req>, "policy" | "ready" | "close" | "keyStatus">;
+
+/** The part of them that needs no policy. */
 export type Lifecycle = Pick<Idempotency<never>, "ready" | "close">;
+
+/** Makes an adapter's middleware of what its framework calls. */
+export function middlewareOf<Call extends object, Req>(
+  call: Call,
+  runtime: Idempotency<Req>,
+): Call & MiddlewareParts<Req> {
+  return Object.assign(call, {
+    policy: runtime.policy,
+    ready: () => runtime.ready(),
+    close: (timeoutMs?: number) => runtime.close(timeoutMs),
+    keyStatus: (request: Req, question: KeyStatusQuestion) => runtime.keyStatus(request, question),
+  });
+}
 
 const MAX_BUFFER_BYTES = 256 * 1_048_576;
 const STORE_TIMEOUT_MS = 5_000;
@@ -111,7 +135,7 @@ class Runtime<Req> implements Idempotency<Req> {
 
   begin(request: Req, facts: RequestFacts): Promise<Begin> {
     const { method, headers, body } = facts;
-    const { environment = "live", authorizeReplay } = this.#options;
+    const { authorizeReplay } = this.#options;
     const { path, query } = splitTarget(facts.target);
     return this.layer.begin({
       policy: this.policy,
@@ -121,13 +145,31 @@ class Runtime<Req> implements Idempotency<Req> {
       query,
       headers,
       namespace: this.#namespace,
-      environment: typeof environment === "string" ? environment : environment(request),
+      environment: this.#environment(request),
       account: () => this.#account(request, headers),
       body,
       ...(authorizeReplay === undefined
         ? {}
         : { authorizeReplay: async () => ((await authorizeReplay(request)) ? null : this.#replayRefused()) }),
     });
+  }
+
+  keyStatus(request: Req, { headers, ...question }: KeyStatusQuestion): Promise<HttpResponse> {
+    const perOperation = this.policy.scope === "account+operation";
+    return keyStatus(
+      { layer: this.layer, perOperation, isPerOperation: () => perOperation },
+      {
+        ...question,
+        namespace: this.#namespace,
+        environment: this.#environment(request),
+        account: () => this.#account(request, headers),
+      },
+    );
+  }
+
+  #environment(request: Req): string {
+    const { environment = "live" } = this.#options;
+    return typeof environment === "string" ? environment : environment(request);
   }
 
   ready(): Promise<void> {
