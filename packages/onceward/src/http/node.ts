@@ -8,9 +8,11 @@ import type { HttpResponse } from "./message.js";
 import { Capture } from "./node/capture.js";
 import { replaceHeaders, requestHeaders, responseHeaders } from "./node/head.js";
 import { observe } from "./node/observe.js";
-import { isCaptured } from "./node/overrides.js";
-import { RequestBody, UploadBrokenOff } from "./node/request-body.js";
+import { captureOf } from "./node/overrides.js";
+import { type ParsedBody, RequestBody, UploadBrokenOff } from "./node/request-body.js";
 import { shieldRequest } from "./node/shield.js";
+
+export type { ParsedBody } from "./node/request-body.js";
 
 /** A request on its way, as an adapter describes it. */
 export interface NodeExchange<Req> {
@@ -22,22 +24,19 @@ export interface NodeExchange<Req> {
   readonly target?: string;
   /** How the history names the route; method and path where left out. */
   readonly route?: string;
-  /** What the framework has made of the body, where that is not `request.body`. */
-  readonly parsed?: unknown;
+  /** Where the framework leaves what it made of the body, if not on the request. */
+  readonly parsed?: ParsedBody;
 }
 
 /** What the adapter is to do. */
 export type NodeTurn =
-  /** Run the handler; `capture` where the request owns its key. */
+  /** Run the handler; `capture` where this middleware made the request own its key. */
   | { readonly kind: "run"; readonly claim: IdempotencyClaim<void>; readonly capture: Capture | null }
   /** Send this instead, with {@link sendAnswer} or in the framework's own way. */
   | { readonly kind: "answer"; readonly response: HttpResponse; readonly isReplay: boolean }
-  /** Another middleware has this request already: run the handler, with the claim that it has. */
-  | { readonly kind: "nested" }
   /** Nobody is left to answer. */
   | { readonly kind: "gone" };
 
-const NESTED: NodeTurn = { kind: "nested" };
 const GONE: NodeTurn = { kind: "gone" };
 
 /**
@@ -46,7 +45,9 @@ const GONE: NodeTurn = { kind: "gone" };
  */
 export function beginNode<Req>(runtime: Idempotency<Req>, exchange: NodeExchange<Req>): NodeTurn | Promise<NodeTurn> {
   const { request, response } = exchange;
-  if (isCaptured(response)) return NESTED;
+  const before = captureOf(response);
+  // Another middleware has this request already, and its answer.
+  if (before !== undefined) return { kind: "run", claim: before.claim, capture: null };
   if (runtime.concerns(request.method ?? "", request.headers[runtime.header] !== undefined))
     return begin(runtime, exchange);
   return passing(response);
@@ -65,7 +66,7 @@ export function sendAnswer(response: ServerResponse, answer: HttpResponse, isRep
 }
 
 async function begin<Req>(runtime: Idempotency<Req>, exchange: NodeExchange<Req>): Promise<NodeTurn> {
-  const { request, response, subject, target = request.url ?? "", route, parsed } = exchange;
+  const { request, response, subject, target = request.url ?? "", route, parsed = request as ParsedBody } = exchange;
   const { policy, memory } = runtime;
   const body = new RequestBody(request, { maxBytes: policy.maxRequestBodyBytes, memory });
   let begun: Begin;
@@ -94,7 +95,7 @@ async function begin<Req>(runtime: Idempotency<Req>, exchange: NodeExchange<Req>
       for (const [name, value] of begun.headers) response.setHeader(name, value);
       if (begun.observation !== null) {
         const maxBytes = policy.maxRequestBodyBytes;
-        observe(request, response, begun.observation, { maxBytes, parsed: parsed ?? bodyOf(request) });
+        observe(request, response, begun.observation, { maxBytes, parsed: parsed.body });
       }
       return passing(response);
   }
@@ -125,8 +126,4 @@ function own<Req>(
 function passing(response: ServerResponse): NodeTurn {
   const claim = passingClaim<void>((answer) => sendAnswer(response, answer, false));
   return { kind: "run", claim, capture: null };
-}
-
-function bodyOf(request: IncomingMessage): unknown {
-  return (request as { readonly body?: unknown }).body;
 }

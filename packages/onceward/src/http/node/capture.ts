@@ -6,17 +6,26 @@ import type { Socket } from "node:net";
 import { nextTick } from "node:process";
 import type { Policy } from "../../core/policy.js";
 import type { Budget } from "../budget.js";
-import type { OwnedRequest } from "../claim.js";
+import type { IdempotencyClaim, OwnedRequest } from "../claim.js";
 import type { ResponseHead } from "../layer.js";
 import { type HttpResponse, headerValue } from "../message.js";
 import { type Callback, headersSent, invalidChunk, invalidStatus, writeAfterEnd } from "./faults.js";
 import { isOfCors, replaceHeaders, responseHead, setHeadersOf } from "./head.js";
 import { HeldBody } from "./held-body.js";
-import { type Capturing, hasOwnFields, type Natural, naturalOf, override, pretend } from "./overrides.js";
+import {
+  type Capturing,
+  hasOwnFields,
+  type Natural,
+  naturalOf,
+  override,
+  pretend,
+  setClosed,
+  setSocket,
+} from "./overrides.js";
 import { SocketStandIn } from "./socket-stand-in.js";
 
 /** The claim that a captured answer ends. */
-export type CaptureOwner = Pick<OwnedRequest<void>, "finish" | "finishUnkept" | "unknown" | "flag">;
+export type CaptureOwner = Pick<OwnedRequest<void>, "claim" | "finish" | "finishUnkept" | "unknown" | "flag">;
 
 export interface CaptureSettings {
   readonly policy: Pick<Policy, "maxBodyBytes" | "streamingTypes" | "leaseMs">;
@@ -56,13 +65,17 @@ export class Capture implements Capturing {
     this.#settings = settings;
     this.#body = new HeldBody(settings.memory);
     this.natural = naturalOf(response);
-    override(response, this);
     const { socket } = response;
-    const stands = socket !== null && Object.hasOwn(response, "socket");
-    this.#standIn = stands ? new SocketStandIn(socket, () => this.#takenOver()) : null;
+    // A pipelined request has none until the answers before it are sent.
+    this.#standIn = socket ? new SocketStandIn(socket, () => this.#takenOver()) : null;
     if (this.#standIn !== null) setSocket(response, this.#standIn.proxy);
+    override(response, this);
     // Node will not say it again.
     if (response.destroyed || socket?.destroyed === true) this.#onClose();
+  }
+
+  get claim(): IdempotencyClaim<void> {
+    return this.#settings.owner.claim;
   }
 
   get isOver(): boolean {
@@ -77,17 +90,24 @@ export class Capture implements Capturing {
     return this.#ended;
   }
 
+  get socket(): Socket | null {
+    return this.#standIn?.proxy ?? null;
+  }
+
   /** Sends what is the answer whatever the handler says: a transaction's, which is recorded already. */
   answer(response: HttpResponse): void {
     if (this.#phase !== "held" && this.#phase !== "ending") return;
     this.#phase = "over";
-    this.#send(response, true);
+    try {
+      this.#send(response, true);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
-  /** The handler is gone without an answer. */
-  abandon(detail: string): void {
-    if (this.#phase !== "held" || this.#ended) return;
-    this.#conclude(this.#settings.owner.unknown(detail));
+  /** The handler is gone without an answer; resolves when its client was told so. */
+  async abandon(detail: string): Promise<void> {
+    if (this.#phase === "held" && !this.#ended) await this.#conclude(this.#settings.owner.unknown(detail));
   }
 
   onWriteHead(status: unknown, reason: unknown, headers: unknown): void {
@@ -102,7 +122,8 @@ export class Capture implements Capturing {
     pretend(response, "begun");
     const { maxBodyBytes, streamingTypes } = this.#settings.policy;
     this.#streams = streamingTypes.has(mediaType(this.#head));
-    if (this.#streams || Number(headerValue(this.#head.headers, "content-length") ?? 0) > maxBodyBytes) this.#open();
+    if (this.#streams || Number(headerValue(this.#head.headers, "content-length") ?? 0) > maxBodyBytes)
+      void this.#open();
   }
 
   onWrite(chunk: unknown, encoding: unknown, callback: unknown): boolean {
@@ -152,7 +173,7 @@ export class Capture implements Capturing {
   onDestroy(error: unknown): void {
     // What is ended is on its way: the record says so, and its client may have it.
     if (this.#ended) return;
-    if (this.#phase === "held") this.abandon("The answer of the operation was broken off.");
+    if (this.#phase === "held") void this.abandon("The answer of the operation was broken off.");
     else if (this.#phase === "ending" || this.#phase === "open") this.#break(error);
   }
 
@@ -172,7 +193,7 @@ export class Capture implements Capturing {
     if (this.#phase === "held") {
       const fits = this.#body.length + piece.length <= this.#settings.policy.maxBodyBytes;
       if (fits && this.#body.add(piece, isLast)) return true;
-      this.#open();
+      void this.#open();
     }
     this.#rest.push(isLast ? piece : piece.slice());
     this.#owesDrain = true;
@@ -182,39 +203,40 @@ export class Capture implements Capturing {
   #finish(): void {
     const head = this.#head ?? responseHead(this.#response);
     const body = this.#body.bytes;
-    this.#conclude(this.#settings.owner.finish({ status: head.status, headers: head.headers, body }), body);
+    void this.#conclude(this.#settings.owner.finish({ status: head.status, headers: head.headers, body }), body);
   }
 
   /** Sends what the claim's end says. Where that is not the handler's `own` answer, it is one of Onceward's. */
-  #conclude(ending: Promise<HttpResponse>, own?: Uint8Array): void {
+  async #conclude(ending: Promise<HttpResponse>, own?: Uint8Array): Promise<void> {
     this.#phase = "ending";
-    ending
-      .then((response) => {
-        if (this.#phase !== "ending") return;
-        this.#phase = "over";
-        this.#send(response, own !== undefined && (response.body === own || response.body.length === 0));
-      })
-      .catch((error: unknown) => this.#fail(error));
+    try {
+      const response = await ending;
+      if (this.#phase !== "ending") return;
+      this.#phase = "over";
+      this.#send(response, own !== undefined && (response.body === own || response.body.length === 0));
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** SPEC §5.4: the answer is not kept. The record says so before the client gets its first byte. */
-  #open(): void {
+  async #open(): Promise<void> {
     this.#phase = "ending";
     const head = this.#head ?? responseHead(this.#response);
-    this.#settings.owner
-      .finishUnkept(head)
-      .then((result) => {
-        if (this.#phase !== "ending") return;
-        if (result.kind === "stream") {
-          this.#phase = "open";
-          this.#pass(result.head, headerValue(head.headers, "content-length"));
-        } else {
-          this.#phase = "replaced";
-          this.#send(result.response, false);
-          this.#drain();
-        }
-      })
-      .catch((error: unknown) => this.#fail(error));
+    try {
+      const result = await this.#settings.owner.finishUnkept(head);
+      if (this.#phase !== "ending") return;
+      if (result.kind === "stream") {
+        this.#phase = "open";
+        this.#pass(result.head, headerValue(head.headers, "content-length"));
+      } else {
+        this.#phase = "replaced";
+        this.#send(result.response, false);
+        this.#drain();
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #pass(head: ResponseHead, length: string | undefined): void {
@@ -276,7 +298,7 @@ export class Capture implements Capturing {
     setClosed(this.#response, false);
     if (this.#phase === "open") this.#drain();
     if (byClient || this.#ended || this.#phase !== "held") return true;
-    const abandon = (): void => this.abandon("The connection was closed here before the operation had answered.");
+    const abandon = (): void => void this.abandon("The connection was closed here before the operation had answered.");
     // Whoever closes it in the middle of an answer gave that answer up, as Express does with an error that comes late.
     if (this.begun) abandon();
     else this.#givingUp = setTimeout(abandon, policy.leaseMs).unref();
@@ -286,7 +308,8 @@ export class Capture implements Capturing {
   /** Or here, on this side. HTTP/2 does not tell. */
   #isClosedByClient(): boolean {
     const socket = this.#standIn?.socket;
-    return socket === undefined || socket.readableEnded || socket.errored !== null;
+    if (socket === undefined || !hasOwnFields(this.#response)) return true;
+    return socket.readableEnded || socket.errored !== null;
   }
 
   /** The end of a response whose client is gone. */
@@ -364,16 +387,4 @@ function mediaType(head: ResponseHead): string {
 /** RFC 9110 §15.3.5, §15.4.5: what is written to such an answer goes nowhere. */
 function hasBody(head: ResponseHead | null): boolean {
   return head === null || (head.status !== 204 && head.status !== 304);
-}
-
-function setSocket(response: ServerResponse, socket: Socket): void {
-  (response as { socket: Socket | null }).socket = socket;
-}
-
-/** What Node says of a response whose connection is closed. */
-function setClosed(response: ServerResponse, closed: boolean): void {
-  if (!hasOwnFields(response)) return;
-  const fields = response as { destroyed: boolean; _closed?: boolean };
-  fields.destroyed = closed;
-  if (Object.hasOwn(response, "_closed")) fields._closed = closed;
 }

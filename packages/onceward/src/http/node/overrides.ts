@@ -1,6 +1,8 @@
 // The methods of a response that are replaced while it is held. They sit on the instance: Express changes prototypes.
 
 import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { IdempotencyClaim } from "../claim.js";
 
 /** Carries the capture on its response. */
 const CAPTURE: unique symbol = Symbol("onceward.capture");
@@ -20,10 +22,13 @@ export interface Natural {
 /** Told what is done to the response. */
 export interface Capturing {
   readonly natural: Natural;
+  readonly claim: IdempotencyClaim<void>;
   /** Whether the response's own methods are to do it, since nothing is held any more. */
   readonly isOver: boolean;
   readonly begun: boolean;
   readonly ended: boolean;
+  /** What is seen of the connection. */
+  readonly socket: Socket | null;
   onWriteHead(status: unknown, reason: unknown, headers: unknown): void;
   onWrite(chunk: unknown, encoding: unknown, callback: unknown): boolean;
   onEnd(chunk: unknown, encoding: unknown, callback: unknown): void;
@@ -43,9 +48,9 @@ interface Fields {
   finished: boolean;
 }
 
-/** Whether a response is captured already. */
-export function isCaptured(response: ServerResponse): boolean {
-  return CAPTURE in response;
+/** The capture of a response, where it is captured already. */
+export function captureOf(response: ServerResponse): Capturing | undefined {
+  return (response as Partial<Overridden>)[CAPTURE];
 }
 
 export function naturalOf(response: ServerResponse): Natural {
@@ -73,6 +78,19 @@ export function override(response: ServerResponse, capture: Capturing): void {
   held["writeEarlyHints"] = noHints;
   held["addTrailers"] = none;
   if (!hasOwnFields(response)) Object.defineProperties(response, GETTERS);
+}
+
+/** Shows another socket through a response that has it in a field. */
+export function setSocket(response: ServerResponse, socket: Socket): void {
+  if (hasOwnFields(response)) (response as { socket: Socket | null }).socket = socket;
+}
+
+/** Sets what Node says of a response whose connection is closed. */
+export function setClosed(response: ServerResponse, closed: boolean): void {
+  if (!hasOwnFields(response)) return;
+  const fields = response as { destroyed: boolean; _closed?: boolean };
+  fields.destroyed = closed;
+  if (Object.hasOwn(response, "_closed")) fields._closed = closed;
 }
 
 /** Lets the response look as if its head had been sent, or all of it, or nothing. */
@@ -130,10 +148,10 @@ function noHints(_hints: unknown, callback?: () => void): boolean {
   return true;
 }
 
-type Getting = "headersSent" | "_header" | "writableEnded" | "finished";
+type Getting = "headersSent" | "_header" | "writableEnded" | "finished" | "socket";
 
 /** Where Node asks the stream of HTTP/2, which knows nothing of what is held. */
-function getter(name: Getting, held: (capture: Capturing) => boolean): PropertyDescriptor {
+function getter(name: Getting, held: (capture: Capturing) => unknown): PropertyDescriptor {
   return {
     configurable: true,
     get(this: Overridden): unknown {
@@ -148,6 +166,7 @@ const GETTERS: PropertyDescriptorMap = {
   _header: getter("_header", (capture) => capture.begun),
   writableEnded: getter("writableEnded", (capture) => capture.ended),
   finished: getter("finished", (capture) => capture.ended),
+  socket: getter("socket", (capture) => capture.socket ?? undefined),
   // Middlewares that know HTTP/1.1 call it; in HTTP/2 it would send.
   _implicitHeader: {
     configurable: true,

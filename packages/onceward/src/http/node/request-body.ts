@@ -13,9 +13,11 @@ export interface BodyBounds {
   readonly memory: Budget;
 }
 
-/** A body of which a framework has made something already. */
-export interface Parsed {
-  readonly parsed: unknown;
+/** Where parsers leave what they made of a body: the request of Node or of the framework. */
+export interface ParsedBody {
+  readonly body?: unknown;
+  /** What it was made of, where somebody kept that: bytes, or text. */
+  readonly rawBody?: unknown;
 }
 
 /** The client went away in the middle of its upload: nothing is claimed, and nobody is left to answer. */
@@ -57,16 +59,15 @@ export class RequestBody {
   }
 
   /**
-   * Gives the body's bytes to `sink`, or answers what a parser before has made of them: `parsed`, or the `rawBody` or
-   * `body` of the request. Rejects with `request_too_large`, `upstream_unavailable` where there is no room for it, or
+   * Gives the body's bytes to `sink`, or answers what a parser that came before has made of them. Rejects with `request_too_large`, `upstream_unavailable` where there is no room for it, or
    * {@link UploadBrokenOff}.
    */
-  async read(sink: Sink, parsed: unknown): Promise<Parsed | undefined> {
+  async read(sink: Sink, made: ParsedBody): Promise<{ readonly parsed: unknown } | undefined> {
     const request = this.#request;
     const { maxBytes } = this.#bounds;
     if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
     if (!declaresBody(request)) return undefined;
-    if (request.readableDidRead || request.readableEnded) return parsedBody(request, sink, parsed);
+    if (request.readableDidRead || request.readableEnded) return readParsed(made, sink);
     await this.#receive(sink);
     return undefined;
   }
@@ -162,21 +163,18 @@ function declaresBody(request: IncomingMessage): boolean {
   return (length !== undefined && length !== "0") || headers["transfer-encoding"] !== undefined;
 }
 
-function parsedBody(request: IncomingMessage, sink: Sink, given: unknown): Parsed | undefined {
-  const { rawBody, body } = request as { readonly rawBody?: unknown; readonly body?: unknown };
-  const parsed = given === undefined ? body : given;
-  const exact = [rawBody, parsed].find((bytes) => bytes instanceof Uint8Array);
-  if (exact !== undefined) {
-    sink(exact as Uint8Array);
-    return undefined;
-  }
-  if (parsed === undefined || parsed instanceof Readable) {
+function readParsed({ rawBody, body }: ParsedBody, sink: Sink): { readonly parsed: unknown } | undefined {
+  if (rawBody instanceof Uint8Array) sink(rawBody);
+  else if (typeof rawBody === "string") sink(Buffer.from(rawBody));
+  else if (body instanceof Uint8Array) sink(body);
+  else if (body !== undefined && !(body instanceof Readable)) return { parsed: body };
+  else {
     throw new Error(
       "The request's body was read before idempotency() came, and nothing of it is left to compare a retry with: " +
         "mount idempotency() before whatever reads it, or after a parser that sets `request.body`.",
     );
   }
-  return { parsed };
+  return undefined;
 }
 
 /** A stream that has ended cannot begin anew; with another state it can. */
