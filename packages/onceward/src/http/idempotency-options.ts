@@ -100,6 +100,27 @@ export function checkOptions(options: IdempotencyOptions<never>, more: readonly 
   return resolved;
 }
 
+/** Options that a route may have of its own. */
+export interface RouteOptions
+  extends Omit<PolicyOptions, "forwardKey">,
+    Pick<IdempotencyOptions<never>, "transactional"> {}
+
+/**
+ * A middleware's options with those of a route in their place. A route with a `profile` of its own starts from that
+ * profile and inherits no other policy option, since a profile behaves as its documents say.
+ *
+ * @throws IdempotencyError `config_invalid` where one of them is none of a route's.
+ */
+export function withRouteOptions<Req>(options: IdempotencyOptions<Req>, route: RouteOptions): IdempotencyOptions<Req> {
+  if (typeof route !== "object" || route === null) throw invalid("those of a route are an object, or false.");
+  const isOwn = (name: string): boolean => (OWN_OPTIONS as readonly string[]).includes(name);
+  const misplaced = Object.keys(route).find((name) => isOwn(name) && name !== "transactional");
+  if (misplaced !== undefined) throw invalid(`\`${misplaced}\` is set for the middleware, not for one route.`);
+  if (route.profile === undefined) return { ...options, ...route };
+  const own = Object.fromEntries(Object.entries(options).filter(([name]) => isOwn(name)));
+  return { ...(own as unknown as IdempotencyOptions<Req>), ...route };
+}
+
 /** The policy options among all; those that are neither are told from slips in the names of the adapter's own. */
 function sorted(
   options: object,

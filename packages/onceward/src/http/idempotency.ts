@@ -7,7 +7,14 @@ import { Budget } from "./budget.js";
 import { coversMethod } from "./compiled-policy.js";
 import { createLayer } from "./handle.js";
 import type { HousekeepingSettings } from "./housekeeping.js";
-import { type BackgroundOptions, checkOptions, type IdempotencyOptions, LAYER_OPTIONS } from "./idempotency-options.js";
+import {
+  type BackgroundOptions,
+  checkOptions,
+  type IdempotencyOptions,
+  LAYER_OPTIONS,
+  type RouteOptions,
+  withRouteOptions,
+} from "./idempotency-options.js";
 import type { Begin, Layer, LayerOptions, LayerRequest } from "./layer.js";
 import type { HeaderList, HttpResponse } from "./message.js";
 import { normalisePath } from "./path.js";
@@ -17,7 +24,7 @@ import { type StoreInUse, useStore } from "./store-in-use.js";
 import { type KeyQuestion, keyStatus } from "./well-known/key-status.js";
 
 export type { AccountResolver } from "./accounts/resolver.js";
-export type { BackgroundOptions, IdempotencyOptions } from "./idempotency-options.js";
+export type { BackgroundOptions, IdempotencyOptions, RouteOptions } from "./idempotency-options.js";
 
 /** A request as an adapter describes it. */
 export interface RequestFacts {
@@ -50,6 +57,12 @@ export interface Idempotency<Req> {
   begin(request: Req, facts: RequestFacts): Promise<Begin>;
   /** What became of a key of the caller's own (SPEC §10.2); `wellKnown` of onceward/well-known serves it. */
   keyStatus(request: Req, question: KeyStatusQuestion): Promise<HttpResponse>;
+  /**
+   * The same, with a route's own options in place of these.
+   *
+   * @throws IdempotencyError as {@link createIdempotency}.
+   */
+  forRoute(route: RouteOptions): Idempotency<Req>;
   /** Resolves when the store is open; rejects with what keeps it from opening. */
   ready(): Promise<void>;
   /**
@@ -93,7 +106,7 @@ export function createIdempotency<Req>(
   more: readonly string[] = [],
 ): Idempotency<Req> {
   const policy = checkOptions(options, more);
-  return new Runtime(options, policy);
+  return new Runtime(options, policy, null);
 }
 
 class Runtime<Req> implements Idempotency<Req> {
@@ -106,14 +119,20 @@ class Runtime<Req> implements Idempotency<Req> {
   readonly #leave: () => Promise<void>;
   readonly #namespace: string;
 
-  constructor(options: IdempotencyOptions<Req>, policy: Policy) {
+  /** `base`: of the middleware, where this is of one route. */
+  constructor(options: IdempotencyOptions<Req>, policy: Policy, base: Runtime<Req> | null) {
     const { store, namespace = "default", onEvent, clock } = options;
     this.policy = policy;
     this.header = policy.header.toLowerCase();
-    this.memory = new Budget(parseSize(options.maxBuffer) ?? MAX_BUFFER_BYTES);
-    this.layer = createLayer(layerOptions(options));
+    this.memory = base?.memory ?? new Budget(parseSize(options.maxBuffer) ?? MAX_BUFFER_BYTES);
+    this.layer = base?.layer ?? createLayer(layerOptions(options));
     this.#options = options;
     this.#namespace = namespace;
+    if (base !== null) {
+      this.#store = base.#store;
+      this.#leave = base.#leave;
+      return;
+    }
     const user = {
       housekeeping: housekeepingOf(options.background ?? {}, policy),
       sweep: (signal: AbortSignal) => this.layer.sweep(signal),
@@ -170,6 +189,11 @@ class Runtime<Req> implements Idempotency<Req> {
   #environment(request: Req): string {
     const { environment = "live" } = this.#options;
     return typeof environment === "string" ? environment : environment(request);
+  }
+
+  forRoute(route: RouteOptions): Idempotency<Req> {
+    const options = withRouteOptions(this.#options, route);
+    return new Runtime(options, checkOptions(options), this);
   }
 
   ready(): Promise<void> {
