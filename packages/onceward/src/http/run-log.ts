@@ -81,7 +81,7 @@ export class RunDraft {
   end(end: RunEnd): void {
     this.#end = end;
     this.#durationMs = this.#elapsedMs();
-    this.#log.changed(this);
+    this.#log.ended(this);
     if (!this.#deferred) this.#log.close(this);
     if (end.outcome === "observed") this.#log.observed(this);
   }
@@ -201,6 +201,12 @@ export class RunLog {
     this.#changed.add(draft);
     if (this.#changed.size > MAX_QUEUED) this.#dropOldest(this.#changed);
     this.#schedule();
+  }
+
+  /** What a stalled run was answered in the end is newer than what its successor knew of it. */
+  ended(draft: RunDraft): void {
+    this.#amended.delete(draft.id);
+    this.changed(draft);
   }
 
   #dropOldest(queue: { keys(): Iterator<unknown>; delete(key: never): boolean }): void {

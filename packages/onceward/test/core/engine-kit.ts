@@ -3,6 +3,7 @@
 import { type BeginRequest, type Begun, Engine, type EngineOptions } from "../../src/core/engine.js";
 import type { EngineEvent } from "../../src/core/events.js";
 import type { Store } from "../../src/core/store.js";
+import { hmac } from "../../src/http/scope.js";
 import { memoryStore } from "../../src/stores/memory.js";
 import { type FakeClock, fakeClock } from "../../src/testing/fake-clock.js";
 import { type Fault, type FaultOperation, type FaultStore, faultStore } from "../../src/testing/fault-store.js";
@@ -33,7 +34,7 @@ export function kit(options: Partial<EngineOptions> = {}): Kit {
   const store = memoryStore({ clock });
   const faulty = faultStore(store, () => undefined, { clock });
   const events: EngineEvent[] = [];
-  const shared = { clock, storeTimeoutMs: TIMEOUT_MS };
+  const shared = { clock, hmac, storeTimeoutMs: TIMEOUT_MS };
   const engine = new Engine({ store: faulty, onEvent: (event) => events.push(event), ...shared, ...options });
   return {
     clock,

@@ -408,6 +408,22 @@ describe("SPEC §12 profiles, row by row", () => {
   });
 });
 
+describe("SPEC §7.1 operations in transactions", () => {
+  const transactional = { ...LIBRARY, transactional: true };
+
+  test("are run again by default, under every profile", () => {
+    expect(resolvePolicy({}, LIBRARY).onInterrupted).toBe("hold");
+    expect(resolvePolicy({}, transactional).onInterrupted).toBe("rerun");
+    for (const profile of ["stripe", "glyue", "fyno", "apiture", "gains"] as const)
+      expect(resolvePolicy({ profile }, transactional).onInterrupted).toBe("rerun");
+  });
+
+  test("are held or asked about where the policy says so", () => {
+    expect(resolvePolicy({ onInterrupted: "hold" }, transactional).onInterrupted).toBe("hold");
+    expect(resolvePolicy({ onInterrupted: recover }, transactional).onInterrupted).toBe(recover);
+  });
+});
+
 describe("what a store cannot honour", () => {
   const info = { name: "s", durability: "process", maxRetentionMs: DAY, shared: true, maxClockSkewMs: 0 } as const;
   test("a longer retention, a longer expiration, a skew as long as the lease", () => {

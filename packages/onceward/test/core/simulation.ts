@@ -1,6 +1,5 @@
 // A world of several nodes on one store, in fake time, where nodes crash, clocks step and the store's answers get lost.
 
-import { createHmac } from "node:crypto";
 import type { Clock } from "../../src/core/clock.js";
 import { sleep } from "../../src/core/clock.js";
 import { type BeginRequest, type Begun, Engine } from "../../src/core/engine.js";
@@ -8,6 +7,7 @@ import { newFence } from "../../src/core/ids.js";
 import type { MachineRules } from "../../src/core/machine.js";
 import type { Store } from "../../src/core/store.js";
 import type { Transactions } from "../../src/core/transactions.js";
+import { hmac } from "../../src/http/scope.js";
 import { memoryStore } from "../../src/stores/memory.js";
 import { sealedStore } from "../../src/stores/sealed.js";
 import { type FakeClock, fakeClock } from "../../src/testing/fake-clock.js";
@@ -20,8 +20,6 @@ const STORE_TIMEOUT_MS = 500;
 const never = new Promise<never>(() => {});
 
 type Owned = Extract<Begun, { kind: "owned" }>["claim"];
-
-const hmac = (key: Uint8Array, text: string): Uint8Array => createHmac("sha256", key).update(text).digest();
 
 function bytes(text: string): Uint8Array {
   return new TextEncoder().encode(text);

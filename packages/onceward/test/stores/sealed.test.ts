@@ -142,6 +142,62 @@ describe("9.1 sealed answers", () => {
   });
 });
 
+describe("9.1 sealed steps", () => {
+  const claim = async (store: Store, id: string): Promise<Store> => {
+    const labels = { account: "acme", key: "k", operation: "POST /x", runId: "r" };
+    const retention = { forMs: 60_000 };
+    await store.claim({ id, fence: FENCE, fingerprint: null, ageMs: 0, retention, leaseMs: 1_000, labels });
+    return store;
+  };
+
+  it("are not readable beneath, and are beside it, with every key that is given", async () => {
+    const store = await claim(memoryStore(), A);
+    expect(await sealedStore(store, { keys: [one] }).appendStep(A, FENCE, secret)).toBe(true);
+    const [beneath] = (await store.readSteps(A, FENCE)) ?? [];
+    expect(Buffer.from(beneath ?? []).includes("IBAN")).toBe(false);
+    expect(await sealedStore(store, { keys: [two, one] }).readSteps(A, FENCE)).toEqual([secret]);
+    await expect(sealedStore(store, { keys: [two] }).readSteps(A, FENCE)).rejects.toMatchObject({
+      code: "store_corrupt",
+      message: expect.stringMatching(/step log of record a+ cannot be opened: .*"2026-01"/),
+      details: { recordId: A, sealedWith: "2026-01" },
+    });
+  });
+
+  it("can be moved to no other record, and be neither changed nor passed off as an answer", async () => {
+    const source = await claim(memoryStore(), A);
+    await sealedStore(source, { keys: [one] }).appendStep(A, FENCE, secret);
+    const [entry = new Uint8Array()] = (await source.readSteps(A, FENCE)) ?? [];
+    const target = await claim(await claim(memoryStore(), A), B);
+    const sealed = sealedStore(target, { keys: [one] });
+    await target.appendStep(B, FENCE, entry);
+    await expect(sealed.readSteps(B, FENCE)).rejects.toMatchObject({ code: "store_corrupt" });
+    await target.appendStep(A, FENCE, entry.with(-1, (entry.at(-1) ?? 0) ^ 1));
+    await expect(sealed.readSteps(A, FENCE)).rejects.toMatchObject({ code: "store_corrupt" });
+    await target.complete(A, FENCE, { status: 200, payload: entry });
+    await expect(sealed.find(A)).rejects.toMatchObject({ code: "store_corrupt" });
+  });
+
+  it("cannot be an answer that was put there", async () => {
+    const store = memoryStore();
+    await complete(sealedStore(store, { keys: [one] }), A);
+    const answer = await raw(store, A);
+    const other = await claim(memoryStore(), A);
+    await other.appendStep(A, FENCE, answer);
+    await expect(sealedStore(other, { keys: [one] }).readSteps(A, FENCE)).rejects.toMatchObject({
+      code: "store_corrupt",
+    });
+  });
+
+  it("that were never sealed are refused, unless the user is just turning it on", async () => {
+    const store = await claim(memoryStore(), A);
+    await store.appendStep(A, FENCE, secret);
+    await expect(sealedStore(store, { keys: [one] }).readSteps(A, FENCE)).rejects.toMatchObject({
+      code: "store_corrupt",
+    });
+    expect(await sealedStore(store, { keys: [one], unsealed: "accept" }).readSteps(A, FENCE)).toEqual([secret]);
+  });
+});
+
 async function sealedBeneath(): Promise<Store> {
   const store = memoryStore();
   await complete(sealedStore(store, { keys: [one] }), A);

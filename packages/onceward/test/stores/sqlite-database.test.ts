@@ -68,6 +68,32 @@ describe("a database of one's own", () => {
     expect(await declared("PRAGMA synchronous = FULL", ":memory:")).toBe("process");
   });
 
+  it("7.1 commits its user's writes with the answer, and rolls both back", async () => {
+    const store = sqliteStore({ database });
+    await store.open();
+    await store.claim(request);
+    const pay = (fence: string, commit: boolean): number => {
+      const answer = { status: 201, payload: new TextEncoder().encode("paid") };
+      database.exec("BEGIN IMMEDIATE; INSERT INTO transfers (id) VALUES (NULL)");
+      const { text, values } = store.transactions?.completion(request.id, fence, answer) ?? { text: "", values: [] };
+      const { changes } = database.prepare(text).run(...(values as never[]));
+      database.exec(commit ? "COMMIT" : "ROLLBACK");
+      return Number(changes);
+    };
+    const transfers = () => database.prepare("SELECT count(*) AS transfers FROM transfers").get();
+    expect(pay(request.fence, false)).toBe(1);
+    expect(transfers()).toEqual({ transfers: 0 });
+    expect((await store.find(request.id))?.record.state).toBe("running");
+    expect(pay("0".repeat(32), false)).toBe(0);
+    expect(pay(request.fence, true)).toBe(1);
+    expect(transfers()).toEqual({ transfers: 1 });
+    // By SQLite's own clock, which is the process's.
+    const { record, now } = (await store.find(request.id)) ?? { record: null, now: 0 };
+    expect(record).toMatchObject({ state: "done", status: 201, payload: new TextEncoder().encode("paid") });
+    expect(Math.abs((record?.endedAt ?? 0) - now)).toBeLessThan(5_000);
+    await store.close();
+  });
+
   it("is waited for while its user has a transaction under way", async () => {
     const store = sqliteStore({ database });
     await store.open();
