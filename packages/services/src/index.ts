@@ -3,6 +3,7 @@ export { DYNAMODB, type StartDynamodbOptions, startDynamodb } from "./dynamodb.j
 export { type FaultProxy, faultProxy } from "./fault-proxy.js";
 export { lookUp, type ServiceNeeds, type ServiceSource } from "./look-up.js";
 export { MARIADB, type StartMariadbOptions, startMariadb } from "./mariadb.js";
+export { NATS, type PrivateNatsCluster, type StartNatsOptions, startNats, startNatsCluster } from "./nats.js";
 export { POSTGRES, type StartPostgresOptions, startPostgres } from "./postgres.js";
 export {
   accepts,

@@ -1,0 +1,76 @@
+// What went wrong at NATS, in Onceward's terms.
+
+import { IdempotencyError, isIdempotencyError } from "../../core/errors.js";
+
+/** https://github.com/nats-io/nats-server/blob/main/server/errors.json */
+const WRONG_LAST_SEQUENCE: readonly number[] = [10071, 10164];
+const STREAM_NOT_FOUND = 10059;
+const STREAM_NAME_IN_USE = 10058;
+const STREAM_STORE_FAILED = 10077;
+const JETSTREAM_NOT_ENABLED: readonly number[] = [10039, 10076];
+const NO_REPLICAS_WITHOUT_CLUSTER = 10074;
+
+/** The number of an error of JetStream's API, or null. */
+function apiCode(error: unknown): number | null {
+  const code = (error as { readonly code?: unknown } | null)?.code;
+  return typeof code === "number" ? code : null;
+}
+
+/** Somebody else wrote the key since it was read. */
+export function isConflict(error: unknown): boolean {
+  return WRONG_LAST_SEQUENCE.includes(apiCode(error) ?? 0);
+}
+
+/** The bucket has reached its own bounds (`max_bytes`, `max_msgs`); nothing was written. */
+export function isFull(error: unknown): boolean {
+  return apiCode(error) === STREAM_STORE_FAILED && /maximum/.test(String((error as Error).message));
+}
+
+export function isMissing(error: unknown): boolean {
+  return apiCode(error) === STREAM_NOT_FOUND;
+}
+
+/** Another process created the stream at the same moment, with other settings. */
+export function isTaken(error: unknown): boolean {
+  return apiCode(error) === STREAM_NAME_IN_USE;
+}
+
+/** What a caller of the store is told where a request failed: it may have taken effect, or may yet. */
+export function unavailable(doing: string, error: unknown): IdempotencyError {
+  if (isIdempotencyError(error)) return error;
+  return new IdempotencyError("store_unavailable", `NATS could not ${doing}: ${messageOf(error)}`, { cause: error });
+}
+
+/** What whoever opens the store is told, with the fix. */
+export function cannotOpen(stream: string, doing: string, error: unknown): IdempotencyError {
+  if (isIdempotencyError(error)) return error;
+  const refused = (reason: string) => {
+    return new IdempotencyError("store_inaccessible", `The NATS store cannot ${doing}: ${reason}`, { cause: error });
+  };
+  const code = apiCode(error);
+  const { name } = error as Error;
+  const message = messageOf(error);
+  if (JETSTREAM_NOT_ENABLED.includes(code ?? 0)) {
+    return refused("JetStream is not enabled for this account. Enable it in the server's configuration (`jetstream`).");
+  }
+  if (name === "JetStreamNotEnabled") {
+    const reason = "nothing answers to JetStream's API.";
+    return refused(`${reason} Start the server with \`-js\`, or give the account JetStream, or wait for a leader.`);
+  }
+  if (/permission/i.test(`${name} ${message}`)) {
+    return refused(`${message}. Give this user the permissions that docs/stores/nats.md lists.`);
+  }
+  if (code === NO_REPLICAS_WITHOUT_CLUSTER) {
+    return refused(`${message}. Set \`replicas\` to what the cluster can hold (1 on a single server).`);
+  }
+  if (name === "TimeoutError") {
+    return refused(
+      `no answer about ${stream} in time. See that the server runs, and that this user may use $JS.API.>.`,
+    );
+  }
+  return refused(`${message}.`);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,29 @@
+// The NATS store: the shared suite.
+
+import { storeSuite } from "onceward/testing";
+import { afterAll, beforeAll, describe, it } from "vitest";
+import { natsMissing, natsPlace, natsServer } from "./nats-place.js";
+
+const suite = natsMissing === null ? describe : describe.skip;
+
+suite(natsMissing === null ? "nats" : `nats (skipped: ${natsMissing})`, () => {
+  let server: Awaited<ReturnType<typeof natsServer>>;
+  beforeAll(async () => {
+    server = await natsServer();
+  });
+  afterAll(() => server.remove());
+
+  storeSuite({
+    name: "nats",
+    runner: { describe, it },
+    capabilities: { shared: true, history: false, clock: "fake" },
+    setUp: () => natsPlace(server.url),
+  });
+
+  storeSuite({
+    name: "nats, sealed",
+    runner: { describe, it },
+    capabilities: { shared: true, history: false, clock: "fake" },
+    setUp: () => natsPlace(server.url, "5a".repeat(32)),
+  });
+});
