@@ -1,7 +1,14 @@
 // The shared suite that every adapter passes: black-box, over real HTTP; the test runner is passed in.
 
+import { accountCases } from "./adapter-suite/account-cases.js";
 import { AdapterBench, type AdapterCase } from "./adapter-suite/bench.js";
+import { answerBodyCases, requestBodyCases } from "./adapter-suite/body-cases.js";
+import { effectCases } from "./adapter-suite/effect-cases.js";
 import { keyCases } from "./adapter-suite/key-cases.js";
+import { outageCases } from "./adapter-suite/outage-cases.js";
+import { ownAnswerCases, watchCases } from "./adapter-suite/own-answer-cases.js";
+import { recordCases } from "./adapter-suite/record-cases.js";
+import { replayCases } from "./adapter-suite/replay-cases.js";
 import type { RunningApp, SuiteApp } from "./adapter-suite/suite-app.js";
 import { registerSuite, type SuiteGroups, type SuiteRunner, type SuiteSkips } from "./suite-runner.js";
 
@@ -19,6 +26,15 @@ export interface AdapterSuiteOptions<Sent> {
 
 const GROUPS: SuiteGroups<AdapterCase> = {
   "the key": keyCases,
+  "the account": accountCases,
+  "the life of a record": recordCases,
+  "what dies": outageCases,
+  replays: replayCases,
+  "bodies of answers": answerBodyCases,
+  "bodies of requests": requestBodyCases,
+  "answers of the layer's own": ownAnswerCases,
+  effects: effectCases,
+  "watching and history": watchCases,
 };
 
 /** Registers the suite with the runner. Most cases take milliseconds, some with leases a second. */

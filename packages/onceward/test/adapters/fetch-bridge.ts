@@ -81,7 +81,6 @@ async function send(response: Response, outgoing: ServerResponse, bodiless: bool
     outgoing.end();
     return;
   }
-  outgoing.flushHeaders();
   outgoing.once("close", () => void reader.cancel().catch(() => {}));
   for (;;) {
     const { done, value } = await reader.read();

@@ -60,6 +60,7 @@ export class AdapterBench {
   readonly store: FaultStore;
   readonly #start: (app: SuiteApp<Sent>) => Promise<RunningApp>;
   readonly #apps: RunningApp[] = [];
+  readonly #views: FaultStore[] = [];
   #offsetMs = 0;
   #runs = 0;
 
@@ -88,6 +89,7 @@ export class AdapterBench {
     const view = faultStore(this.store, () => undefined);
     // The records live until the case is over, whichever node stops.
     view.close = async () => {};
+    this.#views.push(view);
     return view;
   }
 
@@ -115,6 +117,8 @@ export class AdapterBench {
   }
 
   async end(): Promise<void> {
+    // What could not be recorded is on its way still.
+    for (const store of [this.store, ...this.#views]) store.plan = () => undefined;
     for (const app of this.#apps) await app.close();
   }
 }
