@@ -20,15 +20,34 @@ export function stateOf(number: number): RecordState {
   return state;
 }
 
+/** The offsets of a claim's instants from the database's clock, in whole milliseconds. */
+export interface ClaimTimes {
+  /** How long before now the record was made. */
+  readonly ageMs: number;
+  /** How long it is kept from then on; null where `untilAt` says until when. */
+  readonly forMs: number | null;
+  readonly untilAt: number | null;
+  readonly leaseMs: number;
+}
+
+export function claimTimes({ ageMs, retention, leaseMs }: ClaimRequest): ClaimTimes {
+  return {
+    ageMs: Math.round(Math.max(0, ageMs)),
+    forMs: "forMs" in retention ? Math.round(retention.forMs) : null,
+    untilAt: "untilMs" in retention ? Math.round(retention.untilMs) : null,
+    leaseMs: Math.round(leaseMs),
+  };
+}
+
 /** The record that a claim made at `now`; what the database wrote, so that it need not be sent back. */
 export function claimedRecord(request: ClaimRequest, now: number): StoredRecord {
-  const { id, fence, fingerprint, ageMs, retention, leaseMs, labels } = request;
+  const { id, fence, fingerprint, labels } = request;
   const { account, key, operation, runId } = labels;
-  const createdAt = Math.round(now - Math.max(0, ageMs));
+  const { ageMs, forMs, untilAt, leaseMs } = claimTimes(request);
+  const createdAt = now - ageMs;
   return {
     ...{ id, state: "running", fence, fingerprint, account, key, operation, runId, createdAt },
-    expiresAt: Math.round("untilMs" in retention ? retention.untilMs : createdAt + retention.forMs),
-    leaseUntil: now + Math.round(leaseMs),
+    ...{ expiresAt: untilAt ?? createdAt + (forMs ?? 0), leaseUntil: now + leaseMs },
     ...{ endedAt: null, status: null, payload: null },
   };
 }

@@ -1,0 +1,41 @@
+// Rows of records as texts, and the records they stand for.
+
+import type { StoredRecord } from "../../core/record.js";
+import { stateOf } from "../sql/states.js";
+import type { Row } from "./database.js";
+import { readText } from "./text.js";
+
+/** SQL: the columns of a record `r` but for its id, as {@link readRecord} reads them; the payload in hexadecimal follows. */
+export const RECORD_COLUMNS = `r.state::text, encode(r.fence, 'hex'), r.fingerprint, r.account, r.key, r.operation, r.run_id,
+  r.created_at::text, r.expires_at::text, r.lease_until::text, r.ended_at::text, r.status::text`;
+
+export function readRecord(id: string, row: Row): StoredRecord {
+  const [state, fence, fingerprint, account, key, operation, runId, created, expires, lease, ended, status, payload] =
+    row;
+  return {
+    id,
+    state: stateOf(Number(state)),
+    fence: textOf(fence),
+    fingerprint: fingerprint === null || fingerprint === undefined ? null : readText(fingerprint),
+    account: readText(textOf(account)),
+    key: readText(textOf(key)),
+    operation: readText(textOf(operation)),
+    runId: readText(textOf(runId)),
+    createdAt: Number(created),
+    expiresAt: Number(expires),
+    leaseUntil: Number(lease),
+    endedAt: ended === null ? null : Number(ended),
+    status: status === null ? null : Number(status),
+    payload: payload === null || payload === undefined ? null : bytesOf(payload),
+  };
+}
+
+export function textOf(column: string | null | undefined): string {
+  if (typeof column === "string") return column;
+  throw new TypeError("A text of the database is missing.");
+}
+
+/** Bytes in memory of their own, so that nobody changes another's. */
+export function bytesOf(hex: string): Uint8Array {
+  return new Uint8Array(Buffer.from(hex, "hex"));
+}
