@@ -46,8 +46,8 @@ export function idempotency(options: FetchIdempotencyOptions): FetchIdempotency 
   const runtime = createIdempotency<Request>(rest);
   const wrap =
     <Rest extends readonly unknown[]>(handler: IdempotentHandler<Rest>) =>
-    (request: Request, ...platform: Rest): Promise<Response> =>
-      serveWeb(runtime, {
+    async (request: Request, ...platform: Rest): Promise<Response> => {
+      const { response } = await serveWeb(runtime, {
         request,
         subject: request,
         run(claim) {
@@ -57,6 +57,8 @@ export function idempotency(options: FetchIdempotencyOptions): FetchIdempotency 
         failed: async (error): Promise<FailedAnswer> => ({ response: await onError(error, request), rethrow: false }),
         waitUntil: (work) => platform.find(canWait)?.waitUntil(work),
       });
+      return response;
+    };
   return middlewareOf(wrap, runtime);
 }
 

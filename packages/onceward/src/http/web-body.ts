@@ -27,9 +27,9 @@ export class WebBody {
   /** Rejects with `request_too_large`, `upstream_unavailable` where there is no memory for it, or {@link UploadBroken}. */
   async read(sink: (chunk: Uint8Array) => void): Promise<undefined> {
     const request = this.#request;
-    if (request.bodyUsed) throw consumed();
+    if (request.bodyUsed) throw bodyConsumed();
     if (request.body === null) return;
-    if (Number(request.headers.get("content-length") ?? 0) > this.#maxBytes) throw tooLarge(this.#maxBytes);
+    if (Number(request.headers.get("content-length") ?? 0) > this.#maxBytes) throw bodyTooLarge(this.#maxBytes);
     const reader = bodyOf(request.clone()).getReader();
     let bytes = 0;
     try {
@@ -37,7 +37,7 @@ export class WebBody {
         const { done, value } = await reader.read().catch((cause: unknown) => Promise.reject(new UploadBroken(cause)));
         if (done) return;
         bytes += value.length;
-        if (bytes > this.#maxBytes) throw tooLarge(this.#maxBytes);
+        if (bytes > this.#maxBytes) throw bodyTooLarge(this.#maxBytes);
         if (!this.#memory.tryTake(value.length)) throw noRoom();
         this.#takenBytes += value.length;
         sink(value);
@@ -89,13 +89,15 @@ function bodyOf(request: Request): ReadableStream<Uint8Array> {
   return request.body as ReadableStream<Uint8Array>;
 }
 
-function consumed(): TypeError {
+/** Somebody read the body before, and nothing is left of it. */
+export function bodyConsumed(): TypeError {
   return new TypeError(
     "The request's body was read before idempotency() saw it, so it cannot be compared: put idempotency() before whatever reads it.",
   );
 }
 
-function tooLarge(maxBytes: number): IdempotencyError {
+/** SPEC §5.5: 413. */
+export function bodyTooLarge(maxBytes: number): IdempotencyError {
   return new IdempotencyError(
     "request_too_large",
     `The body of a request with an idempotency key may have up to ${maxBytes} bytes. Nothing was run.`,

@@ -4,6 +4,7 @@ import type { Policy } from "../core/policy.js";
 import { type IdempotencyClaim, type OwnedRequest, ownedRequest, passingClaim } from "./claim.js";
 import type { Idempotency } from "./idempotency.js";
 import type { Begin, LayerRequest } from "./layer.js";
+import type { HeaderList } from "./message.js";
 import { problem, problemResponse } from "./problem.js";
 import { holdAnswer, isResponse, openResponse, wholeResponse } from "./web-answer.js";
 import { observeBody, UploadBroken, WebBody } from "./web-body.js";
@@ -24,8 +25,20 @@ export interface WebExchange<Req> {
    * throws itself leaves the outcome unknown.
    */
   failed(error: unknown): FailedAnswer | Promise<FailedAnswer>;
+  /** The fields that the framework was told already to send with whatever is answered. */
+  readonly preset?: () => HeaderList;
   /** Keeps the platform from stopping before the promise settles. */
   waitUntil?(work: Promise<unknown>): void;
+}
+
+/** What came of a request. */
+export interface Served {
+  readonly response: Response;
+  /**
+   * `handler`: as the handler answered, the layer had no say. `own`: the layer's own answer, to go out with what the
+   * framework was told to send with any (those of CORS). `whole`: in place of all that the framework has.
+   */
+  readonly kind: "handler" | "own" | "whole";
 }
 
 export interface FailedAnswer {
@@ -34,17 +47,17 @@ export interface FailedAnswer {
 }
 
 /** Serves a request. Rejects where the handler's own error is to reach the platform, or a function of the options failed. */
-export function serveWeb<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>): Promise<Response> {
+export async function serveWeb<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>): Promise<Served> {
   const { request } = exchange;
   if (!runtime.concerns(request.method, request.headers.has(runtime.header)))
-    return Promise.resolve(exchange.run(passingClaim(wholeResponse)));
+    return { kind: "handler", response: await exchange.run(passingClaim(wholeResponse)) };
   const served = serve(runtime, exchange);
   // SPEC §4.7: also where the client is gone, on platforms that would stop then.
   exchange.waitUntil?.(served.catch(() => {}));
   return served;
 }
 
-async function serve<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>): Promise<Response> {
+async function serve<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>): Promise<Served> {
   const { request, subject, route } = exchange;
   const { policy, memory } = runtime;
   const body = new WebBody(request, policy.maxRequestBodyBytes, memory);
@@ -60,14 +73,17 @@ async function serve<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>)
       case "pass":
         return await pass(policy, exchange, begun);
       case "answer":
-        return wholeResponse(begun.response);
-      case "run":
-        return await own(runtime, exchange, ownedRequest(begun.claim, policy, wholeResponse));
+        // What refuses a replay is no problem of the layer's, and is sent as it is too.
+        return { kind: begun.code === null ? "whole" : "own", response: wholeResponse(begun.response) };
+      case "run": {
+        const owned = ownedRequest(begun.claim, policy, wholeResponse, exchange.preset);
+        return { kind: "whole", response: await own(runtime, exchange, owned) };
+      }
     }
   } catch (error) {
     if (!(error instanceof UploadBroken)) throw error;
     const broken = problem("request_invalid", { detail: `${error.message} Nothing was run.` });
-    return wholeResponse(problemResponse(broken, policy.errorFormat));
+    return { kind: "own", response: wholeResponse(problemResponse(broken, policy.errorFormat)) };
   } finally {
     body.dispose();
   }
@@ -77,22 +93,22 @@ async function pass<Req>(
   policy: Policy,
   exchange: WebExchange<Req>,
   { headers, observation }: Extract<Begin, { kind: "pass" }>,
-): Promise<Response> {
+): Promise<Served> {
   const claim = passingClaim(wholeResponse);
   if (observation === null) {
     const response = await exchange.run(claim);
-    if (headers.length === 0) return response;
+    if (headers.length === 0) return { kind: "handler", response };
     // A copy, since that of a fetched answer cannot be changed.
     const extended = new Response(response.body, response);
     for (const [name, value] of headers) extended.headers.append(name, value);
-    return extended;
+    return { kind: "whole", response: extended };
   }
   const passed = observeBody(exchange.request, policy.maxRequestBodyBytes, observation);
   try {
     const response = await exchange.run(claim);
     const head = { status: response.status, headers: [...response.headers] };
     void passed.then(() => observation.responseEnd(head));
-    return response;
+    return { kind: "handler", response };
   } catch (error) {
     void passed.then(() => observation.responseEnd(null));
     throw error;
