@@ -4,10 +4,11 @@ import { existsSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Store } from "onceward";
 import { findConfigFile, loadStoreConfig, type StoreConfig } from "../config/load.js";
-import { openStore } from "../config/open-store.js";
 import { parseStoreUrl } from "../config/store-url.js";
 import type { ConfigFlags } from "../config/tree.js";
+import { openStore } from "../stores/open-store.js";
 import { CommandFailure } from "./faults.js";
+import { note } from "./output.js";
 
 export interface FileFlag {
   readonly config?: string;
@@ -57,17 +58,19 @@ export async function withStore<T>(
   const address = parseStoreUrl(config.store, process.cwd());
   if (address.kind === "memory") {
     throw new CommandFailure(
-      "a memory store lives inside its gateway's process and cannot be reached from here; use the admin address, or an sqlite: store",
+      "a memory store lives inside its gateway's process and cannot be reached from here; use the admin address, or a store that outlives its gateway",
     );
   }
-  if (!existsSync(address.path)) {
+  if (address.kind === "sqlite" && !existsSync(address.path)) {
     throw new CommandFailure(`there is no database at ${address.path}; name the gateway's with --store or --config`);
   }
-  const store = openStore(config.store, config);
-  await store.open();
+  const { store, close } = await openStore(config.store, {
+    ...config,
+    onWarning: (warning) => note(`warning: ${warning}`),
+  });
   try {
     return await work(store, config);
   } finally {
-    await store.close();
+    await close();
   }
 }

@@ -6,7 +6,7 @@ import { compileRoutePattern, parseRouteMatch } from "onceward/http";
 import { z } from "zod";
 import type { Address, Condition, EnvironmentConfig } from "./config.js";
 import { methodsFault } from "./methods.js";
-import { parseStoreUrl } from "./store-url.js";
+import { parseStoreUrl, STORE_URLS } from "./store-url.js";
 
 type JsonSchema = Readonly<Record<string, unknown>>;
 
@@ -159,8 +159,12 @@ function readHttpUrl(value: unknown): string | Refusal | undefined {
 }
 
 export const storeUrl: LeafOptions<string> = {
-  values: "memory or sqlite:PATH",
-  schema: { type: "string", minLength: 1, examples: ["sqlite:./onceward.db", "memory"] },
+  values: STORE_URLS,
+  schema: {
+    type: "string",
+    minLength: 1,
+    examples: ["sqlite:./onceward.db", "memory", "postgres://onceward@localhost/payments"],
+  },
   read(value) {
     if (typeof value !== "string") return undefined;
     try {

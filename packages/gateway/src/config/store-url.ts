@@ -1,12 +1,17 @@
-// Reads the address of a store: `memory`, `sqlite:PATH` (SPEC §14.2).
+// Reads the address of a store: `memory`, `sqlite:PATH`, or that of a server (SPEC §14.2).
 
 import { isAbsolute, resolve } from "node:path";
 import { IdempotencyError } from "onceward";
+import { parseRemoteAddress, REMOTE_SCHEMES, type RemoteAddress } from "./remote-address.js";
 import { closest } from "./suggestion.js";
 
-export type StoreAddress = { readonly kind: "memory" } | { readonly kind: "sqlite"; readonly path: string };
+export type StoreAddress =
+  | { readonly kind: "memory" }
+  | { readonly kind: "sqlite"; readonly path: string }
+  | RemoteAddress;
 
-const LATER = ["postgres", "postgresql", "mysql", "redis", "rediss", "redis+cluster", "nats", "dynamodb"];
+/** What the schemes are called in messages. */
+export const STORE_URLS = "memory, sqlite:PATH, postgres://…, mysql://…, redis://…, nats://… or dynamodb://TABLE";
 
 /**
  * @param folder What a relative path is relative to.
@@ -19,7 +24,7 @@ export function parseStoreUrl(url: string, folder: string): StoreAddress {
   // `memory:` without quotes is no value in YAML.
   if (url.trim().toLowerCase() === "memory") return { kind: "memory" };
   const colon = url.indexOf(":");
-  if (colon <= 0) return refuse("has no scheme; write memory or sqlite:PATH, such as sqlite:./onceward.db");
+  if (colon <= 0) return refuse(`has no scheme; write ${STORE_URLS}, such as sqlite:./onceward.db`);
   const scheme = url.slice(0, colon).toLowerCase();
   const rest = url.slice(colon + 1);
   if (scheme === "memory")
@@ -27,24 +32,29 @@ export function parseStoreUrl(url: string, folder: string): StoreAddress {
       ? { kind: "memory" }
       : refuse("has something after memory:; write memory alone");
   if (scheme === "sqlite") return { kind: "sqlite", path: resolve(folder, sqlitePath(rest, refuse)) };
-  if (LATER.includes(scheme)) return refuse(`is not in this build, which has memory and sqlite:PATH`);
-  const near = closest(scheme, ["memory", "sqlite"]);
+  const remote = parseRemoteAddress(url, folder, refuse);
+  if (remote !== null) return remote;
+  const near = closest(scheme, ["memory", "sqlite", ...REMOTE_SCHEMES]);
   const meant =
-    near === undefined
-      ? "write memory or sqlite:PATH"
-      : `did you mean ${near === "memory" ? "memory" : "sqlite:PATH"}?`;
+    near === undefined ? `write ${STORE_URLS}` : `did you mean ${near === "sqlite" ? "sqlite:PATH" : near}?`;
   return refuse(`has an unknown scheme; ${meant}`);
 }
 
 /** The address without the password that it may hold. */
 export function showStoreUrl(url: string): string {
-  return url.replace(/(\/\/[^/@:]*):[^/@]*@/, "$1:***@");
+  return url
+    .replace(/(\/\/[^/?#@:]*):[^/?#]*@/, "$1:***@")
+    .replace(/([?&][^=&#]*(?:password|secret|token)[^=&#]*)=[^&#]*/gi, "$1=***");
 }
 
-/** The address with its relative path made absolute, so that it means the same from every folder. */
+/** The address with its relative paths made absolute, so that it means the same from every folder. */
 export function absoluteStoreUrl(url: string, folder: string): string {
   const address = parseStoreUrl(url, folder);
-  return address.kind === "memory" ? "memory:" : `sqlite:${address.path}`;
+  if (address.kind === "memory") return "memory:";
+  if (address.kind === "sqlite") return `sqlite:${address.path}`;
+  return url.replace(/([?&](?:ca|cert|key|sslrootcert|sslcert|sslkey)=)([^&#]+)/g, (_, name: string, value: string) => {
+    return name + encodeURIComponent(resolve(folder, decodeURIComponent(value)));
+  });
 }
 
 function sqlitePath(rest: string, refuse: (what: string) => never): string {

@@ -2,15 +2,14 @@
 
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { Store } from "onceward";
 import { Budget, type Layer } from "onceward/http";
 import { type AdminServer, startAdmin } from "../admin/admin-server.js";
 import { addressText } from "../config/addresses.js";
 import type { Address, GatewayConfig } from "../config/config.js";
-import { openStore } from "../config/open-store.js";
 import { markSealing } from "../config/seal-mark.js";
 import type { Logger } from "../log.js";
 import { createMetrics } from "../metrics.js";
+import { type OpenedStore, openStore } from "../stores/open-store.js";
 import type { Upstreams } from "../upstream/upstreams.js";
 import { createGatewayLayer, createGeneration, layerSettings } from "./generation.js";
 import { Housekeeping } from "./housekeeping.js";
@@ -42,13 +41,12 @@ export interface RunningGateway {
  *   for the listener (`syscall: "listen"`) and for TLS files.
  */
 export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Promise<RunningGateway> {
-  const store = openStore(config.store, config);
+  const opened = await openStore(config.store, { ...config, onWarning: (warning) => deps.log.warn(warning) });
   try {
-    await store.open();
-    for (const warning of await markSealing(store, config)) deps.log.warn(warning);
-    return await Gateway.start(config, store, deps.log);
+    for (const warning of await markSealing(opened.store, config)) deps.log.warn(warning);
+    return await Gateway.start(config, opened, deps.log);
   } catch (error) {
-    await store.close().catch(() => undefined);
+    await opened.close().catch(() => undefined);
     throw error;
   }
 }
@@ -57,7 +55,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
 const LAST_DRAIN_MS = 1_000;
 
 class Gateway implements RunningGateway {
-  readonly #store: Store;
+  readonly #opened: OpenedStore;
   readonly #runtime: Runtime;
   readonly #listener: Listener;
   readonly #admin: AdminServer | null;
@@ -70,7 +68,8 @@ class Gateway implements RunningGateway {
   #stopping: Promise<void> | null = null;
   #reloading: Promise<void> = Promise.resolve();
 
-  static async start(config: GatewayConfig, store: Store, log: Logger): Promise<Gateway> {
+  static async start(config: GatewayConfig, opened: OpenedStore, log: Logger): Promise<Gateway> {
+    const { store } = opened;
     const metrics = createMetrics({ version: version() });
     // The layer tells the runtime of its work and the runtime holds the layer; neither works before both are there.
     const holder: { runtime: Runtime | null } = { runtime: null };
@@ -107,11 +106,11 @@ class Gateway implements RunningGateway {
       await listener.close();
       throw error;
     }
-    return new Gateway({ store, runtime, listener, admin, via, config, layer });
+    return new Gateway({ opened, runtime, listener, admin, via, config, layer });
   }
 
   private constructor(parts: {
-    readonly store: Store;
+    readonly opened: OpenedStore;
     readonly runtime: Runtime;
     readonly listener: Listener;
     readonly admin: AdminServer | null;
@@ -119,8 +118,9 @@ class Gateway implements RunningGateway {
     readonly config: GatewayConfig;
     readonly layer: Layer;
   }) {
-    const { store, runtime } = parts;
-    this.#store = store;
+    const { opened, runtime } = parts;
+    const { store } = opened;
+    this.#opened = opened;
     this.#runtime = runtime;
     this.#listener = parts.listener;
     this.#admin = parts.admin;
@@ -181,7 +181,7 @@ class Gateway implements RunningGateway {
   }
 
   async #nextGeneration(config: GatewayConfig, old: Generation): Promise<Generation> {
-    const store = this.#store;
+    const { store } = this.#opened;
     const same = JSON.stringify(layerSettings(config)) === JSON.stringify(layerSettings(old.config));
     const { metrics, log } = this.#runtime;
     const layer = same ? old.layer : createGatewayLayer(config, { store, metrics, log, runtime: () => this.#runtime });
@@ -207,7 +207,7 @@ class Gateway implements RunningGateway {
     await closed;
     clearTimeout(timer);
     await this.#admin?.close();
-    await this.#store.close();
+    await this.#opened.close();
     await Promise.all(this.#upstreams.map((upstreams) => upstreams.destroy()));
   }
 

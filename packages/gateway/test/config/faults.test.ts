@@ -176,14 +176,14 @@ const CASES: readonly (readonly [about: string, text: string, line: string | Reg
   ],
   // Stores.
   [
-    "a store of a later build",
-    "store: postgres://u:hunter2@h/db",
-    '2:1  store "postgres://u:***@h/db" is not in this build, which has memory and sqlite:PATH',
+    "a store of a server without a database",
+    "store: postgres://u:hunter2@h",
+    '2:1  store "postgres://u:***@h" names no database; write postgres://user@host/database',
   ],
   [
     "a store without scheme",
     "store: ./x.db",
-    '2:1  store "./x.db" has no scheme; write memory or sqlite:PATH, such as sqlite:./onceward.db',
+    '2:1  store "./x.db" has no scheme; write memory, sqlite:PATH, postgres://…, mysql://…, redis://…, nats://… or dynamodb://TABLE, such as sqlite:./onceward.db',
   ],
   ["a store on a host", "store: sqlite://host/x.db", /names a host, and a database file has none/],
   ["sqlite in memory", "store: 'sqlite::memory:'", /is kept in memory only; write memory for that/],

@@ -5,8 +5,8 @@ import { encodeResponse } from "onceward/http";
 import { expect, test } from "vitest";
 import type { EncryptionKey } from "../../src/config/config.js";
 import { loadConfig } from "../../src/config/load.js";
-import { openStore } from "../../src/config/open-store.js";
 import { markSealing, SEAL_MARK, sealFault } from "../../src/config/seal-mark.js";
+import { openStore } from "../../src/stores/open-store.js";
 import { folder } from "./help.js";
 
 const { routes } = loadConfig({ text: "upstream: http://h\nretention: 24h\n" });
@@ -22,8 +22,7 @@ async function begin(
 ): Promise<string[]> {
   const keys = encryption.filter((key) => key !== undefined);
   const config = { encryption: keys, acceptUnsealed: options.accept ?? false, routes };
-  const store = openStore(`sqlite:${path}`, config);
-  await store.open();
+  const { store } = await openStore(`sqlite:${path}`, config);
   const warnings = options.mark === false ? [] : await markSealing(store, config, options.at ?? NOW);
   if (options.record !== false) await record(store);
   await store.close();
@@ -72,8 +71,7 @@ test("9.1 a store with nothing in it, and one in memory, are nothing to warn abo
   const path = join(folder(), "x.db");
   await begin(path, [], { record: false });
   expect(await begin(path, [K1])).toEqual([]);
-  const memory = openStore("memory");
-  await memory.open();
+  const { store: memory } = await openStore("memory");
   await record(memory);
   expect(await markSealing(memory, { encryption: [], acceptUnsealed: false, routes })).toEqual([]);
   expect(await memory.getShared(SEAL_MARK)).toBeNull();
@@ -95,8 +93,7 @@ test("a mark of a newer version is left as it is, and gateways that start at onc
   const path = join(folder(), "x.db");
   const config = { encryption: [K1].filter((key) => key !== undefined), acceptUnsealed: false, routes };
   await begin(path, [], { mark: false });
-  const store = openStore(`sqlite:${path}`, config);
-  await store.open();
+  const { store } = await openStore(`sqlite:${path}`, config);
   await Promise.all(Array.from({ length: 8 }, () => markSealing(store, config, NOW)));
   const mark = (await store.getShared(SEAL_MARK)) ?? new Uint8Array();
   expect(JSON.parse(new TextDecoder().decode(mark))).toEqual({
