@@ -81,6 +81,35 @@ export const answerBodyCases: readonly AdapterCase[] = [
       assert.equal(bench.runs, 1);
     },
   })),
+  ...(
+    [
+      ["over maxBody", { maxBody: 4 * KB }, 8 * KB],
+      ["that no memory is left for", { maxBuffer: "1MiB", maxBody: "16MiB" }, 2 * KB * KB],
+    ] as const
+  ).map(([what, options, bytes]) => ({
+    title: `5.4 an answer ${what} is not gathered to its end before the client gets any of it`,
+    async run(bench: AdapterBench) {
+      const held = gate();
+      const node = await bench.node({
+        options,
+        handle: () =>
+          streamed(
+            (async function* () {
+              yield* pieces(...Array.from({ length: 32 }, () => "a".repeat(bytes / 32)));
+              await held.opened;
+              yield encoder.encode("end");
+            })(),
+            "text/plain",
+          ),
+      });
+      const exchange = node.open();
+      await until("its beginning is here", () => exchange.received().length >= bytes / 2);
+      held.open();
+      assert.equal((await exchange.whole).body.length, bytes + 3);
+      assertProblem(await node.send(), 409, "response_not_kept");
+      assert.equal(bench.runs, 1);
+    },
+  })),
   ...["text/event-stream", "application/x-ndjson"].map((type) => ({
     title: `5.4 ${type} is passed on as it comes, and its record says so before its first byte`,
     async run(bench: AdapterBench) {
