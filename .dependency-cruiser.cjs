@@ -2,6 +2,9 @@
 
 const LIB = "^packages/onceward/src";
 
+/** What comes from a registry. */
+const NPM = ["npm", "npm-dev", "npm-optional", "npm-bundled", "npm-no-pkg", "npm-unknown"];
+
 /** Where a module of the library may reach outside its own folder. */
 const may = (name, from, allowed, why) => ({
   name,
@@ -75,11 +78,15 @@ module.exports = {
       name: "library-has-no-dependencies",
       comment: "The library runs on the platform alone; clients and pools are the user's own objects.",
       severity: "error",
-      from: { path: LIB },
-      to: {
-        dependencyTypes: ["npm", "npm-dev", "npm-optional", "npm-bundled", "npm-no-pkg", "npm-unknown"],
-        pathNot: "node_modules/@photostructure/sqlite/",
-      },
+      from: { path: LIB, pathNot: `${LIB}/adapters/` },
+      to: { dependencyTypes: NPM, pathNot: "node_modules/@photostructure/sqlite/" },
+    },
+    {
+      name: "adapters-import-types",
+      comment: "An adapter may know the types of the framework that it translates, and runs without importing it.",
+      severity: "error",
+      from: { path: `${LIB}/adapters/` },
+      to: { dependencyTypes: NPM, dependencyTypesNot: ["type-only"] },
     },
     {
       name: "library-knows-no-package-of-ours",
