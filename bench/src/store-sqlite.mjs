@@ -79,7 +79,7 @@ const directory = mkdtempSync(join(flags.directory, "onceward-bench-"));
 try {
   const rows = [];
   for (const callers of flags.callers.split(",").map(Number)) {
-    const alone = await ofStore(directory, callers, { maxBatch: 1 });
+    const alone = await ofStore(directory, callers, { gathering: { maxBatch: 1 } });
     const gathered = await ofStore(directory, callers, {});
     const measured = {
       "disk, one write a sync": await ofDisk(directory, 1),

@@ -18,11 +18,15 @@ import {
   type StoreLimits,
 } from "../core/store.js";
 import type { StoreTransactions } from "../core/transactions.js";
+import type { GatheringOptions } from "./gathering/gatherer.js";
+import { assertIds, assertWholeNumbers, pageLimit } from "./sql/checks.js";
+import { collect, repeat } from "./sql/slices.js";
+import { claimedRecord, claimTimes } from "./sql/states.js";
 import type { SqliteDatabaseLike } from "./sqlite/driver.js";
-import { Gatherer, type Lane } from "./sqlite/gatherer.js";
+import { GatheredLane, type Lane } from "./sqlite/gathered-lane.js";
 import { OwnLane } from "./sqlite/own-lane.js";
-import { type OperationName, type Operations, type RecordRow, recordOf, type Slice } from "./sqlite/protocol.js";
-import { completion, instantsOf } from "./sqlite/records.js";
+import { type OperationName, type Operations, type RecordRow, recordOf } from "./sqlite/protocol.js";
+import { completion } from "./sqlite/records.js";
 import { WorkerLane } from "./sqlite/worker-lane.js";
 
 export type { SqliteDatabaseLike, SqliteStatementLike, SqlRow, SqlValue } from "./sqlite/driver.js";
@@ -31,8 +35,8 @@ export type { SqliteDatabaseLike, SqliteStatementLike, SqlRow, SqlValue } from "
 export interface SqliteCommonOptions {
   /** Bounds on records (SPEC §9.4). Default 1,000,000 an account and 10,000,000 in all. */
   readonly limits?: Partial<StoreLimits>;
-  /** Operations that may share one commit. Default 512. */
-  readonly maxBatch?: number;
+  /** Operations that may share one commit: `maxBatch`, default 512. */
+  readonly gathering?: Partial<Pick<GatheringOptions, "maxBatch">>;
   /** Operations that may wait for the next commit; beyond it they are rejected with `store_unavailable`. Default 20,000. */
   readonly maxQueued?: number;
   /** Longest an operation goes without an answer before it is rejected with `store_unavailable`, in ms. Default 10,000. */
@@ -87,19 +91,17 @@ export function sqliteStore(options: SqliteStoreOptions): Store {
   return new SqliteStore(options);
 }
 
-const MAX_PAGE = 1_000;
-
 class SqliteStore implements Store {
   readonly history: HistoryStore;
   readonly transactions?: StoreTransactions;
-  readonly #gatherer: Gatherer;
+  readonly #lane: GatheredLane;
   #durability: Durability;
 
   constructor(options: SqliteStoreOptions) {
     assertValid(options);
     this.#durability = "path" in options ? "power-loss" : "process";
-    this.#gatherer = new Gatherer(this.#lane(options), {
-      maxBatch: options.maxBatch ?? 512,
+    this.#lane = new GatheredLane(this.#laneOf(options), {
+      maxBatch: options.gathering?.maxBatch ?? 512,
       maxQueued: options.maxQueued ?? 20_000,
       maxWaitMs: options.maxWaitMs ?? 10_000,
       now: options.now ?? null,
@@ -128,32 +130,21 @@ class SqliteStore implements Store {
   }
 
   open(): Promise<void> {
-    return this.#gatherer.open();
+    return this.#lane.open();
   }
 
   async claim(request: ClaimRequest): Promise<ClaimResult> {
-    const { id, fence, fingerprint, ageMs, retention, labels } = request;
+    const { id, fence, fingerprint, labels } = request;
     assertIds(id, fence);
-    const leaseMs = Math.round(request.leaseMs);
-    const forMs = "forMs" in retention ? retention.forMs : null;
-    const untilMs = "untilMs" in retention ? retention.untilMs : null;
     const { account, key, operation, runId } = labels;
-    const { value, now } = await this.#gatherer.submit(
+    const { ageMs, forMs, untilAt, leaseMs } = claimTimes(request);
+    const { value, now } = await this.#lane.submit(
       "claim",
-      ...([id, fence, fingerprint, ageMs, forMs, untilMs, leaseMs, account, key, operation, runId] as const),
+      ...([id, fence, fingerprint, ageMs, forMs, untilAt, leaseMs, account, key, operation, runId] as const),
     );
-    if (value !== null) {
-      if (value[0] === "full") return { outcome: "full", limit: value[1] };
-      return { outcome: value[0], record: recordOf(value[1]), now };
-    }
-    const { createdAt, expiresAt } = instantsOf(now, ageMs, forMs, untilMs);
-    const ends = { endedAt: null, status: null, payload: null };
-    const record: StoredRecord = {
-      ...{ id, state: "running", fence, fingerprint, account, key, operation, runId },
-      ...{ createdAt, expiresAt, leaseUntil: now + leaseMs },
-      ...ends,
-    };
-    return { outcome: "claimed", record, now };
+    if (value === null) return { outcome: "claimed", record: claimedRecord(request, now), now };
+    if (value[0] === "full") return { outcome: "full", limit: value[1] };
+    return { outcome: value[0], record: recordOf(value[1]), now };
   }
 
   async renew(id: RecordId, fence: Fence, leaseMs: number): Promise<boolean> {
@@ -203,7 +194,7 @@ class SqliteStore implements Store {
 
   async find(id: RecordId): Promise<Found | null> {
     assertIds(id);
-    const { value, now } = await this.#gatherer.submit("find", id);
+    const { value, now } = await this.#lane.submit("find", id);
     return value === null ? null : { record: recordOf(value), now };
   }
 
@@ -229,14 +220,14 @@ class SqliteStore implements Store {
   }
 
   close(): Promise<void> {
-    return this.#gatherer.close();
+    return this.#lane.close();
   }
 
   async #value<K extends OperationName>(name: K, ...args: Operations[K]["args"]): Promise<Operations[K]["value"]> {
-    return (await this.#gatherer.submit(name, ...args)).value;
+    return (await this.#lane.submit(name, ...args)).value;
   }
 
-  #lane(options: SqliteStoreOptions): Lane {
+  #laneOf(options: SqliteStoreOptions): Lane {
     const limits = { ...DEFAULT_STORE_LIMITS, ...options.limits };
     const batch = { limits, busyTimeoutMs: options.busyTimeoutMs ?? 5_000 };
     if ("database" in options) {
@@ -301,49 +292,9 @@ class SqliteHistory implements HistoryStore {
   }
 }
 
-/** Asks for slices until a page is full or the listing ends. Between slices the store serves others. */
-async function collect<T>(
-  limit: number,
-  cursor: string | undefined,
-  slice: (limit: number, cursor: string | undefined) => Promise<Slice<T>>,
-): Promise<Page<T>> {
-  const items: T[] = [];
-  let next = cursor;
-  for (;;) {
-    const part = await slice(limit - items.length, next);
-    items.push(...part.items);
-    if (part.next === null || items.length >= limit) return { items, next: part.next };
-    next = part.next;
-  }
-}
-
-/** Deletes in small batches, between which the store serves others. */
-async function repeat(limit: number, remove: (limit: number) => Promise<number>): Promise<number> {
-  let removed = 0;
-  while (removed < limit) {
-    const some = await remove(limit - removed);
-    if (some === 0) break;
-    removed += some;
-  }
-  return removed;
-}
-
-function pageLimit(limit: number): number {
-  if (Number.isNaN(limit)) throw new IdempotencyError("request_invalid", "The limit of a listing is not a number.");
-  return Math.min(MAX_PAGE, Math.max(1, Math.floor(limit)));
-}
-
 // The caller may reuse its bytes before they are sent, and a view of a larger buffer would be sent with all of it.
 function copyOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
-}
-
-// A wrong digit would end the bytes early and make different ids one.
-function assertIds(id: RecordId, ...fences: readonly Fence[]): void {
-  if (!/^[0-9a-f]{64}$/.test(id)) throw new TypeError("A record's id is 64 hexadecimal digits in lower case.");
-  for (const fence of fences) {
-    if (!/^[0-9a-f]{32}$/.test(fence)) throw new TypeError("A fence is 32 hexadecimal digits in lower case.");
-  }
 }
 
 /** The least that each number may be. */
@@ -355,17 +306,14 @@ const LEAST = {
   cacheBytes: 0,
   checkpointPages: 1,
   maxPages: 1,
+  maxRecords: 0,
+  maxRecordsPerAccount: 0,
 };
 
 function assertValid(options: SqliteStoreOptions): void {
-  const invalid = (message: string) => new IdempotencyError("config_invalid", message);
-  const numbers: Readonly<Record<string, unknown>> = { ...options, ...options.limits };
-  for (const [name, least] of Object.entries({ ...LEAST, maxRecords: 0, maxRecordsPerAccount: 0 })) {
-    const value = numbers[name];
-    if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= least)) continue;
-    throw invalid(`sqliteStore's option \`${name}\` is ${String(value)}; it is to be a whole number from ${least} on.`);
-  }
+  assertWholeNumbers("sqliteStore", { ...options, ...options.limits, ...options.gathering }, LEAST);
   if ("database" in options) return;
+  const invalid = (message: string) => new IdempotencyError("config_invalid", message);
   if (typeof options.path !== "string" || options.path === "" || options.path.includes("\0")) {
     throw invalid("sqliteStore needs a `path`: the file to keep records in, such as ./onceward.db.");
   }

@@ -163,7 +163,7 @@ describe("4.11 another process that holds the write lock", () => {
 
 describe("4.11 an operation that waits", () => {
   it("for too long is rejected, and has no effect if it was not begun", async () => {
-    const store = await opened({ maxWaitMs: 100, busyTimeoutMs: 400, maxBatch: 1 });
+    const store = await opened({ maxWaitMs: 100, busyTimeoutMs: 400, gathering: { maxBatch: 1 } });
     const other = new DatabaseSync(path);
     other.exec("BEGIN IMMEDIATE");
     const requests = [claimOf(), claimOf(), claimOf()];
@@ -306,7 +306,7 @@ describe("a batch in which one fails", () => {
   });
 
   it("is not needed for a queue that is never empty to be answered whole", async () => {
-    const store = await opened({ maxBatch: 8 });
+    const store = await opened({ gathering: { maxBatch: 8 } });
     let answered = 0;
     await Promise.all(
       Array.from({ length: 64 }, async () => {

@@ -285,13 +285,15 @@ describe("options that cannot work", () => {
     expect(() => sqliteStore({ path: bad })).toThrow(expect.objectContaining({ code: "config_invalid" }));
   });
 
-  it.each([{ maxBatch: 0 }, { maxWaitMs: -1 }, { busyTimeoutMs: 0.5 }, { limits: { maxRecords: Number.NaN } }])(
-    "such as %j are refused at once, by their name",
-    (bad) => {
-      const name = Object.keys(bad.limits ?? bad)[0] ?? "";
-      expect(() => sqliteStore({ path, ...bad })).toThrow(
-        expect.objectContaining({ code: "config_invalid", message: expect.stringContaining(name) }),
-      );
-    },
-  );
+  it.each([
+    { gathering: { maxBatch: 0 } },
+    { maxWaitMs: -1 },
+    { busyTimeoutMs: 0.5 },
+    { limits: { maxRecords: Number.NaN } },
+  ])("such as %j are refused at once, by their name", (bad) => {
+    const name = Object.keys(bad.limits ?? bad.gathering ?? bad)[0] ?? "";
+    expect(() => sqliteStore({ path, ...bad })).toThrow(
+      expect.objectContaining({ code: "config_invalid", message: expect.stringContaining(name) }),
+    );
+  });
 });

@@ -1,9 +1,10 @@
 // Shared values, run history and audit trail, each operation as it runs inside a transaction.
 
 import type { AuditEntry, Run, RunQuery } from "../../core/history.js";
+import type { Slice } from "../sql/slices.js";
 import type { SqlValue } from "./driver.js";
 import { SLICE_ROWS } from "./listing.js";
-import type { Operations, Slice } from "./protocol.js";
+import type { Operations } from "./protocol.js";
 import { MAX_PURGED_ROWS } from "./records.js";
 import type { Session } from "./session.js";
 import { bindText, readText } from "./text.js";

@@ -1,8 +1,10 @@
 // Records for an operator, newest first, a slice at a time, so that no listing keeps a claim waiting.
 
-import { IdempotencyError } from "../../core/errors.js";
+import { sequenceOf } from "../sql/checks.js";
+import type { Slice } from "../sql/slices.js";
+import { stateNumber } from "../sql/states.js";
 import type { SqlValue } from "./driver.js";
-import { type ListArgs, type RecordRow, type Slice, stateNumber } from "./protocol.js";
+import type { ListArgs, RecordRow } from "./protocol.js";
 import { LISTED_COLUMNS, readRecord } from "./records.js";
 import type { Session } from "./session.js";
 import { bindText, readNumber, readNumberOrNull } from "./text.js";
@@ -13,7 +15,7 @@ export const SLICE_ROWS = 2_000;
 /** Looks at up to {@link SLICE_ROWS} records before the cursor; `next` says where to go on, also where none matched. */
 export function listSlice(session: Session, query: ListArgs): Slice<RecordRow> {
   const { sql, now } = session;
-  const before = query.cursor === null ? Number.MAX_SAFE_INTEGER : sequenceOf(query.cursor);
+  const before = sequenceOf(query.cursor ?? undefined);
   const state = query.state === null ? null : stateNumber(query.state);
   // There is an index of the unknown ones, which are found without looking at others.
   const floor = query.state === "unknown" ? 0 : sliceFloor(session, before);
@@ -50,9 +52,4 @@ function sliceFloor({ sql }: Session, before: number): number {
     SLICE_ROWS - 1,
   );
   return readNumberOrNull(row?.["seq"]) ?? 0;
-}
-
-function sequenceOf(cursor: string): number {
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  throw new IdempotencyError("request_invalid", "The cursor is not one that a listing of records gave.");
 }

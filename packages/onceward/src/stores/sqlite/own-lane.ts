@@ -4,7 +4,7 @@ import { IdempotencyError } from "../../core/errors.js";
 import type { Durability } from "../../core/store.js";
 import { type BatchOptions, BatchRunner, errorOf, faultOf } from "./batch.js";
 import type { SqliteDatabaseLike } from "./driver.js";
-import type { Lane } from "./gatherer.js";
+import type { Lane } from "./gathered-lane.js";
 import { assertReadable, migrate, readValue } from "./migrate.js";
 import type { Batch, BatchReply } from "./protocol.js";
 

@@ -3,6 +3,8 @@
 import type { ErrorCode } from "../../core/errors.js";
 import type { AuditEntry, Run, RunOutcome, RunQuery } from "../../core/history.js";
 import type { RecordState, StoredRecord } from "../../core/record.js";
+import type { Slice } from "../sql/slices.js";
+import { stateOf } from "../sql/states.js";
 
 /** A {@link StoredRecord} without names, which would be copied with each one. See {@link recordOf}. */
 export type RecordRow = readonly [
@@ -28,7 +30,7 @@ export type ClaimArgs = [
   fingerprint: string | null,
   ageMs: number,
   forMs: number | null,
-  untilMs: number | null,
+  untilAt: number | null,
   leaseMs: number,
   account: string,
   key: string,
@@ -41,12 +43,6 @@ export type ClaimValue =
   | null
   | readonly [outcome: "claimed" | "found", row: RecordRow]
   | readonly [outcome: "full", limit: "account" | "store"];
-
-/** A part of a listing: what was found, and where to go on; `next` is null at the end. */
-export interface Slice<T> {
-  readonly items: readonly T[];
-  readonly next: string | null;
-}
 
 export interface ListArgs {
   readonly state: RecordState | null;
@@ -123,22 +119,10 @@ export interface BatchReply {
   readonly faults: ReadonlyArray<readonly [index: number, fault: Fault]>;
 }
 
-const STATES: readonly RecordState[] = ["running", "done", "unknown"];
-
-/** A state as it is kept: an index of {@link STATES}. Never to be renumbered. */
-export const RUNNING = 0;
-export const DONE = 1;
-export const UNKNOWN = 2;
-
-export function stateNumber(state: RecordState): number {
-  return STATES.indexOf(state);
-}
-
 export function recordOf(row: RecordRow): StoredRecord {
-  const state = STATES[row[1]] ?? "unknown";
   return {
     id: row[0],
-    state,
+    state: stateOf(row[1]),
     fence: row[2],
     fingerprint: row[3],
     account: row[4],

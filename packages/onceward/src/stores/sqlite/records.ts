@@ -3,16 +3,9 @@
 import type { Answer } from "../../core/record.js";
 import { encodeEntry } from "../../core/step-log.js";
 import type { SqlStatement } from "../../core/transactions.js";
+import { DONE, RUNNING, UNKNOWN } from "../sql/states.js";
 import type { SqlRow, SqlValue } from "./driver.js";
-import {
-  type ClaimArgs,
-  type ClaimValue,
-  DONE,
-  type Operations,
-  type RecordRow,
-  RUNNING,
-  UNKNOWN,
-} from "./protocol.js";
+import type { ClaimArgs, ClaimValue, Operations, RecordRow } from "./protocol.js";
 import type { Session } from "./session.js";
 import { bindHex, bindText, readHex, readNumber, readNumberOrNull, readText } from "./text.js";
 
@@ -170,8 +163,8 @@ function claim(session: Session, ...args: ClaimArgs): ClaimValue {
 const LEASE_UNTIL = 10;
 
 function insert(session: Session, idBytes: Uint8Array, args: ClaimArgs): boolean {
-  const [, fence, fingerprint, ageMs, forMs, untilMs, leaseMs, account, key, operation, runId] = args;
-  const { createdAt, expiresAt } = instantsOf(session.now, ageMs, forMs, untilMs);
+  const [, fence, fingerprint, ageMs, forMs, untilAt, leaseMs, account, key, operation, runId] = args;
+  const createdAt = session.now - ageMs;
   const accountId = session.accountId(account);
   const inserted = session.sql.run(
     INSERT,
@@ -179,7 +172,7 @@ function insert(session: Session, idBytes: Uint8Array, args: ClaimArgs): boolean
     bindHex(fence),
     accountId,
     createdAt,
-    expiresAt,
+    untilAt ?? createdAt + (forMs ?? 0),
     session.now + leaseMs,
     fingerprint === null ? null : bindText(fingerprint),
     bindText(key),
@@ -189,17 +182,6 @@ function insert(session: Session, idBytes: Uint8Array, args: ClaimArgs): boolean
   if (inserted !== 1) return false;
   session.count(accountId, 1);
   return true;
-}
-
-/** When a record was made and until when it is kept; the same on both sides, so that a claim need not be sent back. */
-export function instantsOf(
-  now: number,
-  ageMs: number,
-  forMs: number | null,
-  untilMs: number | null,
-): { readonly createdAt: number; readonly expiresAt: number } {
-  const createdAt = Math.round(now - Math.max(0, ageMs));
-  return { createdAt, expiresAt: Math.round(untilMs ?? createdAt + (forMs ?? 0)) };
 }
 
 /** Deletes expired rows before a claim is refused for want of room; once for all claims of the transaction. */

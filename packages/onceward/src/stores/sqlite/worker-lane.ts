@@ -4,7 +4,7 @@ import { Worker } from "node:worker_threads";
 import { IdempotencyError } from "../../core/errors.js";
 import { errorOf } from "./batch.js";
 import { guardExit } from "./exit-gate.js";
-import type { Lane } from "./gatherer.js";
+import type { Lane } from "./gathered-lane.js";
 import type { Batch, BatchReply } from "./protocol.js";
 import type { FromWorker, ToWorker, WorkerOptions, WorkerStart } from "./worker-messages.js";
 
@@ -35,6 +35,11 @@ export class WorkerLane implements Lane {
   async close(): Promise<void> {
     const thread = this.#thread;
     if (thread === undefined || thread.dead) return;
+    if (thread.asked) {
+      // It hangs, such as in a disk that does not answer: its transaction is rolled back whenever the thread ends.
+      void thread.end();
+      return;
+    }
     try {
       await thread.ask({ kind: "close" });
     } catch (error) {
@@ -92,6 +97,11 @@ class Thread {
       const message = `The SQLite store's thread ended unasked${reason}.`;
       this.#waiting?.reject(new IdempotencyError("store_unavailable", message, { cause }));
     });
+  }
+
+  /** Whether it owes an answer. */
+  get asked(): boolean {
+    return this.#waiting !== undefined;
   }
 
   /** Says something, or nothing (null), and waits for what the thread says next. */
