@@ -1,9 +1,9 @@
 // The tests of every package: packages/*/test, against the sources they import and the built public subpaths.
 import { defineConfig } from "vitest/config";
 
-const project = (name: string) => ({
+const project = (name: string, root: string) => ({
   extends: true as const,
-  test: { name, root: `packages/${name}`, include: ["test/**/*.test.ts"] },
+  test: { name, root, include: ["test/**/*.test.ts"] },
 });
 
 export default defineConfig({
@@ -16,7 +16,10 @@ export default defineConfig({
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
     passWithNoTests: true,
-    projects: [project("services"), project("onceward"), project("gateway")],
+    projects: [
+      ...["services", "onceward", "gateway"].map((name) => project(name, `packages/${name}`)),
+      project("examples", "examples"),
+    ],
     coverage: { provider: "v8", include: ["packages/*/src/**/*.ts"], reporter: ["text", "html"] },
   },
 });
