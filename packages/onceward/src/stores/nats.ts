@@ -5,21 +5,13 @@ import { IdempotencyError, isIdempotencyError } from "../core/errors.js";
 import type { Page } from "../core/page.js";
 import type { Answer, Fence, RecordId, StoredRecord } from "../core/record.js";
 import { decodeEntries } from "../core/step-log.js";
-import type {
-  ClaimRequest,
-  ClaimResult,
-  Durability,
-  Found,
-  RecordQuery,
-  Store,
-  StoreInfo,
-  StoreWaiting,
-} from "../core/store.js";
+import type { ClaimRequest, ClaimResult, Durability, Found, RecordQuery, Store, StoreInfo } from "../core/store.js";
 import { type Head, type Moment, momentAt } from "./heads/head.js";
 import { InFlight } from "./heads/in-flight.js";
 import * as transitions from "./heads/transitions.js";
 import { NatsBucket } from "./nats/bucket.js";
 import type { NatsStreamConfig } from "./nats/client.js";
+import { ClockCheck } from "./nats/clock-check.js";
 import { NatsHeads, type Seen } from "./nats/heads.js";
 import { SHARED, sharedKey } from "./nats/keys.js";
 import { countRecords, listRecords } from "./nats/listing.js";
@@ -28,6 +20,7 @@ import { Purger } from "./nats/purger.js";
 import { RecordCount } from "./nats/record-count.js";
 import { NATS_DEFAULTS, type NatsSettings, type NatsStoreOptions, natsSettings } from "./nats/settings.js";
 import { NatsWaiting } from "./nats/waiting.js";
+import { assertIds } from "./sql/checks.js";
 
 export type { JetStreamLike, NatsConnectionLike, NatsHeadersLike, NatsStreamConfig } from "./nats/client.js";
 export type { NatsStoreOptions } from "./nats/settings.js";
@@ -64,13 +57,13 @@ type Decide = (head: Head | null, moment: Moment) => transitions.Move<boolean>;
 const NOTHING: Seen = { head: null, revision: 0 };
 
 class NatsStore implements Store {
-  readonly waiting: StoreWaiting;
-  readonly #waiting: NatsWaiting;
+  readonly waiting: NatsWaiting;
   readonly #settings: NatsSettings;
   readonly #now: () => number;
   readonly #bucket: NatsBucket;
   readonly #heads: NatsHeads;
   readonly #lane: InFlight;
+  readonly #clockCheck: ClockCheck;
   readonly #count: RecordCount;
   readonly #purger: Purger;
   /** Heads of records that this node owns, as it wrote them last. */
@@ -84,10 +77,10 @@ class NatsStore implements Store {
     this.#durability = options.durability ?? "crash";
     this.#bucket = new NatsBucket({ ...options, bucket: settings.bucket });
     this.#heads = new NatsHeads(this.#bucket);
-    this.#waiting = new NatsWaiting(options.connection, settings.bucket);
-    this.waiting = this.#waiting;
+    this.waiting = new NatsWaiting(options.connection, settings.bucket);
     const { maxBatch, longestWaitMs } = settings;
     this.#lane = new InFlight({ name: "NATS", most: maxBatch, longestWaitMs, maxQueued: MAX_QUEUED });
+    this.#clockCheck = new ClockCheck(this.#bucket, this.#now, settings);
     const judgedAt = () => this.#moment().judgedAt;
     this.#count = new RecordCount({
       limits: settings.limits,
@@ -116,11 +109,13 @@ class NatsStore implements Store {
     return this.#lane.run(async () => {
       const kept = await openBucket(this.#bucket, this.#settings);
       if (kept !== "crash") this.#durability = kept;
+      await this.#clockCheck.look();
     });
   }
 
   claim(request: ClaimRequest): Promise<ClaimResult> {
     return this.#lane.run(async () => {
+      assertIds(request.id, request.fence);
       try {
         return await this.#claim(request);
       } catch (error) {
@@ -145,7 +140,7 @@ class NatsStore implements Store {
   }
 
   takeOver(id: RecordId, fence: Fence, next: Parameters<Store["takeOver"]>[2]): Promise<boolean> {
-    return this.#end(id, (head, moment) => transitions.takeOver(head, moment, fence, next));
+    return this.#end(id, (head, moment) => transitions.takeOver(head, moment, fence, next), next.fence);
   }
 
   settle(
@@ -154,7 +149,7 @@ class NatsStore implements Store {
     { fence: nextFence, answer }: { readonly fence: Fence; readonly answer: Answer },
   ): Promise<boolean> {
     const next = { fence: nextFence, answer: ownCopy(answer) };
-    return this.#end(id, (head, moment) => transitions.settle(head, moment, fence, next));
+    return this.#end(id, (head, moment) => transitions.settle(head, moment, fence, next), nextFence);
   }
 
   release(id: RecordId, fence: Fence): Promise<boolean> {
@@ -168,6 +163,7 @@ class NatsStore implements Store {
 
   readSteps(id: RecordId, fence: Fence): Promise<readonly Uint8Array[] | null> {
     return this.#lane.run(async () => {
+      assertIds(id);
       for (const attempt = this.#attempts(); ; await attempt()) {
         const { head, revision } = await this.#heads.read(id);
         const owned = transitions.stepsOf(head, this.#moment(), fence);
@@ -180,6 +176,7 @@ class NatsStore implements Store {
 
   find(id: RecordId): Promise<Found | null> {
     return this.#lane.run(async () => {
+      assertIds(id);
       for (const attempt = this.#attempts(); ; await attempt()) {
         const { head, revision } = await this.#heads.read(id);
         const moment = this.#moment();
@@ -196,7 +193,10 @@ class NatsStore implements Store {
   }
 
   purge(limit: number): Promise<number> {
-    return this.#lane.run(() => this.#purger.purge(limit));
+    return this.#lane.run(async () => {
+      await this.#clockCheck.look();
+      return this.#purger.purge(limit);
+    });
   }
 
   getShared(name: string): Promise<Uint8Array | null> {
@@ -221,7 +221,7 @@ class NatsStore implements Store {
   async close(): Promise<void> {
     await this.#lane.close();
     await this.#heads.close();
-    this.#waiting.close();
+    this.waiting.close();
     this.#remembered.clear();
   }
 
@@ -249,15 +249,16 @@ class NatsStore implements Store {
   }
 
   /** A change that others may wait for. */
-  async #end(id: RecordId, decide: Decide): Promise<boolean> {
-    const held = await this.#change(id, decide);
-    if (held) this.#waiting.changed(id);
+  async #end(id: RecordId, decide: Decide, ...fences: readonly Fence[]): Promise<boolean> {
+    const held = await this.#change(id, decide, ...fences);
+    if (held) this.waiting.changed(id);
     return held;
   }
 
   /** Reads, decides, and writes what was decided where nobody else wrote meanwhile; else again. */
-  #change(id: RecordId, decide: Decide): Promise<boolean> {
+  #change(id: RecordId, decide: Decide, ...fences: readonly Fence[]): Promise<boolean> {
     return this.#lane.run(async () => {
+      assertIds(id, ...fences);
       let seen = this.#remembered.get(id) ?? null;
       for (const attempt = this.#attempts(); ; await attempt()) {
         const read = seen === null;

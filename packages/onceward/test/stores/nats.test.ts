@@ -2,11 +2,10 @@
 
 import { storeSuite } from "onceward/testing";
 import { afterAll, beforeAll, describe, it } from "vitest";
-import { natsMissing, natsPlace, natsServer } from "./nats-place.js";
+import { describeNats } from "./nats-client.js";
+import { natsPlace, natsServer } from "./nats-place.js";
 
-const suite = natsMissing === null ? describe : describe.skip;
-
-suite(natsMissing === null ? "nats" : `nats (skipped: ${natsMissing})`, () => {
+describeNats("on nats-server", () => {
   let server: Awaited<ReturnType<typeof natsServer>>;
   beforeAll(async () => {
     server = await natsServer();

@@ -24,6 +24,8 @@ export interface Stored {
   readonly revision: number;
   readonly note: string | null;
   readonly data: Uint8Array;
+  /** When it was written, by the server's clock. */
+  readonly at: number;
 }
 
 /** A key as a scan finds it, without its data. */
@@ -90,7 +92,8 @@ export class NatsBucket {
     const query = { last_by_subj: `${this.#subjects}${key}` };
     const message = await this.#try(`read ${key}`, () => streams.getMessage(this.stream, query));
     if (message === null) return null;
-    return { revision: message.seq, note: noteOf(message.header), data: message.data };
+    const { seq, header, data, time } = message;
+    return { revision: seq, note: noteOf(header), data, at: time.getTime() };
   }
 
   /**

@@ -86,6 +86,7 @@ export interface NatsStoredMessage {
   readonly seq: number;
   readonly header: NatsHeadersLike;
   readonly data: Uint8Array;
+  readonly time: Date;
 }
 
 export interface NatsConsumerOptions {

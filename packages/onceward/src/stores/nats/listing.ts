@@ -1,14 +1,12 @@
 // Reads the notes of all records: for an operator's listings, and where limits must be counted.
 
-import { IdempotencyError } from "../../core/errors.js";
 import type { Page } from "../../core/page.js";
 import { isExpired, type StoredRecord } from "../../core/record.js";
 import type { RecordQuery } from "../../core/store.js";
 import type { Head } from "../heads/head.js";
+import { pageLimit, sequenceOf } from "../sql/checks.js";
 import type { NatsBucket } from "./bucket.js";
 import { listedHead, RECORDS } from "./keys.js";
-
-const LONGEST_PAGE = 1_000;
 
 /** Newest first. Each page reads the notes of all records, since NATS keeps no index; it holds one page in memory. */
 export async function listRecords(
@@ -17,7 +15,7 @@ export async function listRecords(
   judgedAt: number,
 ): Promise<Page<StoredRecord>> {
   const limit = pageLimit(query.limit);
-  const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : orderOf(query.cursor);
+  const before = sequenceOf(query.cursor);
   // By their place, so that one that is read twice counts once, as it was read last. One more than the page, to know
   // whether there is another; sorted out whenever it has grown to twice that.
   let newest = new Map<number, StoredRecord>();
@@ -60,14 +58,4 @@ function matches(record: StoredRecord, { state, account, key }: RecordQuery): bo
     (account === undefined || record.account === account) &&
     (key === undefined || record.key === key)
   );
-}
-
-function pageLimit(limit: number): number {
-  if (Number.isNaN(limit)) throw new IdempotencyError("request_invalid", "The limit of a listing is not a number.");
-  return Math.min(LONGEST_PAGE, Math.max(1, Math.floor(limit)));
-}
-
-function orderOf(cursor: string): number {
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  throw new IdempotencyError("request_invalid", "The cursor is not one that a listing of records gave.");
 }

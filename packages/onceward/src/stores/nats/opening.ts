@@ -12,8 +12,8 @@ const LAYOUT = 1;
 /** Holds whose bucket it is, and of which layout. */
 const META_KEY = "meta";
 const OLDEST_SERVER = [2, 9] as const;
-/** Labels, and the list of an answer's chunks, must fit one message. */
-const LEAST_PAYLOAD = 32 * 1024;
+/** A record's labels must fit one message, whatever they are. */
+const LEAST_DATA_BYTES = 16 * 1024;
 
 /** The stream of a bucket as `jsm.streams.add()` takes it; a KV bucket that KV clients and the `nats` tool know. */
 export function streamConfig(bucket: string, replicas: number): NatsStreamConfig {
@@ -45,7 +45,7 @@ export async function openBucket(bucket: NatsBucket, settings: NatsSettings): Pr
     const info = await stream(manager, bucket.stream, settings);
     assertFit(info, settings);
     bucket.boundMessages(info.config.max_msg_size ?? -1);
-    if (bucket.longestData(0) < LEAST_PAYLOAD / 2) throw tooSmall(settings.bucket);
+    if (bucket.longestData(0) < LEAST_DATA_BYTES) throw tooSmall(settings.bucket);
     await mark(bucket, info, settings.bucket);
     return durabilityOf(info, settings);
   } catch (error) {
@@ -115,7 +115,8 @@ function assertFit({ config }: NatsStreamInfo, { bucket }: NatsSettings): void {
 }
 
 function tooSmall(bucket: string): IdempotencyError {
-  const reason = `the server or the bucket takes messages of less than ${LEAST_PAYLOAD} bytes. Raise max_payload`;
+  const reason =
+    "messages are too small, by the server's max_payload or the bucket's max_msg_size: allow 32 KiB or more";
   return new IdempotencyError("store_unsuitable", `The NATS bucket ${bucket} cannot keep records: ${reason}.`);
 }
 

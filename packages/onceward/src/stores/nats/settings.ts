@@ -3,6 +3,7 @@
 import { IdempotencyError } from "../../core/errors.js";
 import { DEFAULT_STORE_LIMITS, type StoreLimits } from "../../core/store.js";
 import type { GatheringOptions } from "../gathering/gatherer.js";
+import { assertWholeNumbers } from "../sql/checks.js";
 import type { JetStreamLike, NatsConnectionLike, NatsHeadersLike } from "./client.js";
 
 export interface NatsStoreOptions {
@@ -61,6 +62,9 @@ export interface NatsSettings {
   readonly warn: (message: string) => void;
 }
 
+/** The least that each number may be. */
+const LEAST = { replicas: 1, maxClockSkewMs: 0, maxRecords: 0, maxRecordsPerAccount: 0, maxBatch: 1, longestWaitMs: 0 };
+
 /** @throws IdempotencyError `config_invalid` */
 export function natsSettings(options: NatsStoreOptions): NatsSettings {
   const { gathering = {} } = options;
@@ -74,18 +78,8 @@ export function natsSettings(options: NatsStoreOptions): NatsSettings {
     longestWaitMs: gathering.longestWaitMs ?? NATS_DEFAULTS.longestWaitMs,
     warn: options.onWarning ?? ((message) => console.warn(`onceward: ${message}`)),
   };
-  const wrong = whatIsWrong(settings);
-  if (wrong !== null) throw new IdempotencyError("config_invalid", `natsStore: ${wrong}.`);
-  return settings;
-}
-
-function whatIsWrong({ bucket, replicas, maxClockSkewMs, maxBatch, longestWaitMs }: NatsSettings): string | null {
-  if (!/^[-\w]+$/.test(bucket)) return `bucket "${bucket}" is not of letters, digits, - and _`;
-  if (!Number.isInteger(replicas) || replicas < 1 || replicas > 5) return `replicas ${replicas} is not 1, 3 or 5`;
-  if (!(maxClockSkewMs >= 0 && maxClockSkewMs < Number.POSITIVE_INFINITY)) {
-    return `maxClockSkewMs ${maxClockSkewMs} is not a number of milliseconds`;
-  }
-  if (!Number.isInteger(maxBatch) || maxBatch < 1) return `gathering.maxBatch ${maxBatch} is not a number from 1 on`;
-  if (!(longestWaitMs >= 0)) return `gathering.longestWaitMs ${longestWaitMs} is not a number of milliseconds`;
-  return null;
+  assertWholeNumbers("natsStore", { ...settings, ...settings.limits }, LEAST);
+  if (/^[-\w]+$/.test(settings.bucket) && settings.replicas <= 5) return settings;
+  const reason = "its `bucket` is to be of letters, digits, - and _, and `replicas` 1, 3 or 5";
+  throw new IdempotencyError("config_invalid", `natsStore's options are not possible: ${reason}.`);
 }
