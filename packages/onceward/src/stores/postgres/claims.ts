@@ -12,6 +12,9 @@ import { clock, LIVE } from "./transitions.js";
 /** Up to this many records a limit is counted by each claim; beyond it now and then (see room.ts). */
 export const COUNTED_BY_CLAIMS = 1_000;
 
+/** In place of a limit: a claim before it in the same statement makes the record, or finds that it may not. */
+const LATER = "later";
+
 export interface Claim {
   readonly request: ClaimRequest;
   /** The limit that is known to be reached, so that no record may be made. */
@@ -24,8 +27,9 @@ export type ClaimAnswer = ClaimResult | null;
 /**
  * One statement, in the order of its parts: what is there is read, without a lock, so that a record which somebody holds
  * keeps no duplicate waiting. Of what has expired, or is the claim's own, the row is locked, or passed over where somebody
- * else has it. Then the absent ones are made, and the expired ones made anew in place. A record that came to be while
- * the statement ran is neither seen nor made: it is busy, and seen the next time.
+ * else has it. Then the absent ones are made, and the expired ones made anew in place, in the order of
+ * their ids, so that no two statements wait for each other. A record that came to be while the statement ran is neither
+ * seen nor made: it is busy, and seen the next time.
  */
 export function claimSql({ records }: Names, limits: StoreLimits): string {
   const columns = `created_at, expires_at, lease_until, state, id, fence, account, key, operation, run_id, fingerprint`;
@@ -64,15 +68,16 @@ made AS (
   INSERT INTO ${records} AS r (${columns})
   SELECT created_at, expires_at, lease_until, ${RUNNING}, id, fence, account, key, operation, run_id, fingerprint
   FROM input i
-  WHERE i.ord IN (SELECT ord FROM absent WHERE reached IS NULL) OR i.ord IN (SELECT ord FROM locked WHERE NOT own)
-  ORDER BY i.ord
+  WHERE i.ord IN (SELECT ord FROM absent WHERE reached IS NULL)
+    OR (i.ord IN (SELECT ord FROM locked WHERE NOT own) AND i.reached IS DISTINCT FROM '${LATER}')
+  ORDER BY i.id
   ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, ${replaced.join(", ")}, ended_at = NULL, status = NULL,
     unknown = false, waited = false, steps = NULL, payload = NULL
   WHERE r.expires_at <= (SELECT now FROM clock) AND r.lease_until <= (SELECT now FROM clock)
   RETURNING id
 )
 SELECT i.ord::text, now::text,
-  CASE WHEN m.id IS NOT NULL THEN 'made' WHEN w.ord IS NOT NULL THEN 'own' WHEN s.live AND NOT s.own THEN 'found'
+  CASE WHEN m.id IS NOT NULL AND i.reached IS DISTINCT FROM '${LATER}' THEN 'made' WHEN w.ord IS NOT NULL THEN 'own' WHEN s.live AND NOT s.own THEN 'found'
     WHEN a.reached IS NOT NULL THEN a.reached ELSE 'busy' END,
   w.lease_until::text, ${RECORD_COLUMNS.replaceAll("r.", "s.")}, encode(s.payload, 'hex')
 FROM input i CROSS JOIN clock LEFT JOIN made m ON m.id = i.id LEFT JOIN renewed w ON w.ord = i.ord
@@ -108,8 +113,18 @@ export function claimValues(claims: readonly Claim[], now: number | null): reado
     joinNumbers(times.map(({ forMs }) => forMs)),
     joinNumbers(times.map(({ untilAt }) => untilAt)),
     joinNumbers(times.map(({ leaseMs }) => leaseMs)),
-    joinTexts(claims.map(({ reached }) => reached)),
+    joinTexts(reachedOf(claims)),
   ];
+}
+
+/** Of several claims of one key only the first may make the record; the others find it then or, if it is new, later. */
+function reachedOf(claims: readonly Claim[]): readonly (string | null)[] {
+  const ids = new Set<string>();
+  return claims.map(({ request, reached }) => {
+    if (ids.has(request.id)) return LATER;
+    ids.add(request.id);
+    return reached;
+  });
 }
 
 /** What each claim came to, in their order. */

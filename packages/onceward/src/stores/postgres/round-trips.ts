@@ -65,10 +65,7 @@ export class RoundTrips {
     this.#room = new Room(options.limits, COUNTED_BY_CLAIMS, (account, limit) =>
       this.slowly(() => this.keeping.count(account, limit)),
     );
-    this.#claims = gatherer<Claim, ClaimAnswer>(options, {
-      keyOf: ({ request }) => request.id,
-      send: (claims) => this.#sendClaims(claims),
-    });
+    this.#claims = gatherer<Claim, ClaimAnswer>(options, { send: (claims) => this.#sendClaims(claims) });
     this.#completions = gatherer<Transition, Verdict>(options, {
       ...BY_RECORD,
       send: (transitions) => this.#sendTransitions("complete", transitions),
