@@ -70,8 +70,8 @@ export interface DynamoDBStoreOptions {
   /** Operations that may wait for others to end; beyond it they are rejected with `store_unavailable`. Default 20,000. */
   readonly maxQueued?: number;
   /**
-   * Longest a request takes, the SDK's retries and those of throttled requests included, before it is rejected with
-   * `store_unavailable`, in milliseconds. Default 10,000.
+   * Longest an operation waits for others before it is sent, and longest a request takes, the SDK's retries and those of
+   * throttled requests included, before it is rejected with `store_unavailable`, in milliseconds. Default 10,000.
    */
   readonly maxWaitMs?: number;
   /** Told in one line, at start or when a clock is found too far off, of what is not as it should be. Default `console.warn`. */
@@ -119,7 +119,13 @@ class DynamoDBStore implements Store {
     };
     const { gathering = {}, maxQueued = 20_000, maxWaitMs = 10_000 } = options;
     const { maxBatch = 50, longestWaitMs = 1_000 } = gathering;
-    this.#inFlight = new InFlight({ name: "DynamoDB", most: maxBatch, longestWaitMs, maxQueued });
+    this.#inFlight = new InFlight({
+      name: "DynamoDB",
+      most: maxBatch,
+      longestWaitMs,
+      maxQueued,
+      giveUpAfterMs: maxWaitMs,
+    });
     this.#requests = new Requests(maxWaitMs);
     this.#table = new Table(client, table, this.#requests);
     this.#census = new Census(this.#table, { ...DEFAULT_STORE_LIMITS, ...options.limits });

@@ -14,6 +14,14 @@ export interface InFlightOptions {
   readonly longestWaitMs: number;
   /** Operations that may wait; more are refused. */
   readonly maxQueued: number;
+  /** One that has waited for so long is not started any more but refused, in milliseconds. Default: none is. */
+  readonly giveUpAfterMs?: number;
+}
+
+interface Waiting {
+  readonly since: number;
+  readonly start: (slot: Slot) => void;
+  readonly refuse: (error: unknown) => void;
 }
 
 /** Held by an operation from its start until its end, or until it has taken too long. */
@@ -21,10 +29,14 @@ interface Slot {
   readonly since: number;
 }
 
-/** An operation that comes while there is room starts at once; answers are given as they come. */
+/**
+ * An operation that comes while there is room starts at once; answers are given as they come. Those that wait start in
+ * their order, but where more wait than can be under way, the latest first: in an overload the first have been given up
+ * by their callers by the time they would start, and serving only such would let the overload never end.
+ */
 export class InFlight {
   readonly #options: InFlightOptions;
-  readonly #waiting = new Set<(slot: Slot) => void>();
+  readonly #waiting: Waiting[] = [];
   /** The oldest first. */
   readonly #slots = new Set<Slot>();
   #underWay = 0;
@@ -70,21 +82,23 @@ export class InFlight {
 
   #turn(): Promise<Slot> {
     const { name, maxQueued } = this.#options;
-    if (this.#waiting.size >= maxQueued) {
+    if (this.#waiting.length >= maxQueued) {
       const reason = `${maxQueued} operations wait for the ${name} store already.`;
       return Promise.reject(new IdempotencyError("store_unavailable", reason));
     }
-    return new Promise((resolve) => {
-      this.#waiting.add(resolve);
+    return new Promise((start, refuse) => {
+      this.#waiting.push({ since: performance.now(), start, refuse });
       this.#watch();
     });
   }
 
   #admit(): void {
-    for (const resolve of this.#waiting) {
-      if (this.#slots.size >= this.#options.most) return;
-      this.#waiting.delete(resolve);
-      resolve(this.#take());
+    const { name, most, giveUpAfterMs = Number.POSITIVE_INFINITY } = this.#options;
+    while (this.#slots.size < most) {
+      const next = this.#waiting.length > most ? this.#waiting.pop() : this.#waiting.shift();
+      if (next === undefined) return;
+      if (performance.now() - next.since < giveUpAfterMs) next.start(this.#take());
+      else next.refuse(new IdempotencyError("store_unavailable", `Too many operations waited for the ${name} store.`));
     }
   }
 
@@ -99,7 +113,7 @@ export class InFlight {
         const until = performance.now() - longestWaitMs;
         for (const slot of this.#slots) if (slot.since <= until) this.#slots.delete(slot);
         this.#admit();
-        if (this.#waiting.size > 0) this.#watch();
+        if (this.#waiting.length > 0) this.#watch();
       },
       Math.max(1, oldest.since + longestWaitMs - performance.now()),
     );

@@ -51,7 +51,7 @@ describe("operations in flight", () => {
     const inFlight = lane({ longestWaitMs: 5 });
     const operations = new Operations();
     const all = [1, 2, 3, 4, 5].map((index) => inFlight.run(operations.work(index)));
-    await expect.poll(() => operations.started).toEqual([1, 2, 3, 4, 5]);
+    await expect.poll(() => [...operations.started].sort()).toEqual([1, 2, 3, 4, 5]);
     for (const index of [1, 2, 3, 4, 5]) operations.end(index);
     await Promise.all(all);
   });
@@ -73,6 +73,30 @@ describe("operations in flight", () => {
     await turn();
     operations.end(2);
     expect(await Promise.all(all)).toEqual([1, 2]);
+  });
+
+  test("P5 in an overload the latest start first, and those that waited for too long not at all", async () => {
+    const inFlight = lane({ giveUpAfterMs: 20 });
+    const operations = new Operations();
+    const all = [1, 2, 3, 4, 5, 6, 7].map((index) => inFlight.run(operations.work(index)));
+    operations.end(1);
+    operations.end(2);
+    await turn();
+    expect(operations.started).toEqual([1, 2, 7, 6]);
+    const given = Promise.allSettled(all);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+    const fresh = inFlight.run(operations.work(8));
+    operations.end(7);
+    operations.end(6);
+    await turn();
+    expect(operations.started).toEqual([1, 2, 7, 6, 8]);
+    operations.end(8);
+    expect(await fresh).toBe(8);
+    expect((await given).map((one) => (one.status === "fulfilled" ? one.value : one.reason.code))).toEqual([
+      ...[1, 2],
+      ...["store_unavailable", "store_unavailable", "store_unavailable"],
+      ...[6, 7],
+    ]);
   });
 
   test("4.4 closing waits for those under way and those that wait, and refuses new ones", async () => {
