@@ -2,19 +2,11 @@
 
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { DynamoDB, type DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
+import { DynamoDB } from "@aws-sdk/client-dynamodb";
 import { DYNAMODB, lookUp, type PrivateServer, startDynamodb } from "@onceward/services";
 import { dynamodbStore, dynamodbTable } from "onceward/stores/dynamodb";
 import { fakeClock, type StorePlace } from "onceward/testing";
-
-/** What a client is made with, here and in other processes. */
-export function clientOptions(url: string): DynamoDBClientConfig {
-  return {
-    endpoint: url,
-    region: "eu-central-1",
-    credentials: { accessKeyId: "test", secretAccessKey: "test" },
-  };
-}
+import { clientOptions } from "./dynamodb-client.js";
 
 export function newTable(): string {
   return `onceward-${randomBytes(6).toString("hex")}`;

@@ -21,8 +21,8 @@ import type { Table, Written } from "./table.js";
 
 /** An answer longer than that lies in chunks; of an item's 400 KB it leaves the rest to labels. */
 const INLINE_ANSWER_BYTES = 256 * 1024;
-/** Every appended step is paid for by the whole item's size, so that only short ones lie in it. */
-const INLINE_STEP_BYTES = 512;
+/** Every appended step is paid for by the whole item's size, and a thousand of them are to fit. */
+const INLINE_STEP_BYTES = 256;
 
 const HOUR_MS = 3_600_000;
 /** An operation may run on for long after its retention is over, and needs its steps as long (SPEC §4.10). */
