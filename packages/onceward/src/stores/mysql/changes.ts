@@ -7,7 +7,7 @@ import type { SqlStatement } from "../../core/transactions.js";
 import type { Reply } from "../gathering/gatherer.js";
 import { DONE, RUNNING, UNKNOWN } from "../sql/states.js";
 import type { Row } from "./client.js";
-import { expired, live, OPEN } from "./record-rows.js";
+import { BY_ID, expired, live, OPEN } from "./record-rows.js";
 import type { Query } from "./sessions.js";
 import { bytes, hex, integer, readHex, readInteger, readIntegerOrNull } from "./statements.js";
 
@@ -154,13 +154,12 @@ export class Changes {
   async run(kind: ChangeKind, query: Query, changes: readonly Change[]): Promise<readonly Reply<boolean>[]> {
     const parts = partsOf(changes, this.#clock());
     const which = `id IN (${changes.map(({ id }) => hex(id)).join(", ")})`;
-    // Without the hint a small table would be read, and locked, as a whole.
     const { affected, lastId } = await query(
-      `UPDATE ${this.#table} FORCE INDEX (by_id) SET ${kind.set(parts)} WHERE ${which} AND ${kind.where(parts)}`,
+      `UPDATE ${this.#table} ${BY_ID} SET ${kind.set(parts)} WHERE ${which} AND ${kind.where(parts)}`,
     );
     if (affected === changes.length) return changes.map(() => ({ ok: true, value: true }));
     const { rows } = await query(
-      `SELECT id, fence, state, ${expired(this.#clock())}, ended_at, OCTET_LENGTH(steps) FROM ${this.#table} WHERE ${which}`,
+      `SELECT id, fence, state, ${expired(this.#clock())}, ended_at, OCTET_LENGTH(steps) FROM ${this.#table} ${BY_ID} WHERE ${which}`,
     );
     const after = new Map(rows.map((row) => [readHex(row[0]), afterOf(row, lastId)]));
     return changes.map((change) => {
@@ -178,7 +177,7 @@ export class Changes {
     const clock = this.#clock();
     // It leaves the session's LAST_INSERT_ID() alone, which is the user's.
     const parts = { clock, markedClock: clock, fits: "fence = ?", value: () => "?", number: () => "?" };
-    const text = `UPDATE ${this.#table} SET ${completion.set(parts)} WHERE id = ? AND ${completion.where(parts)}`;
+    const text = `UPDATE ${this.#table} ${BY_ID} SET ${completion.set(parts)} WHERE id = ? AND ${completion.where(parts)}`;
     const values = [status, Buffer.from(payload), Buffer.from(id, "hex"), Buffer.from(fence, "hex")];
     return { text, values };
   }

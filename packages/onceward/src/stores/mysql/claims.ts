@@ -6,7 +6,7 @@ import { claimedRecord, claimTimes, RUNNING } from "../sql/states.js";
 import { accountHash } from "./account-hash.js";
 import type { Counted, Reached } from "./counted.js";
 import { RecentIds } from "./recent-ids.js";
-import { expired, foundColumns, live, type RowFound, readFound } from "./record-rows.js";
+import { BY_ID, expired, foundColumns, live, type RowFound, readFound } from "./record-rows.js";
 import type { Query } from "./sessions.js";
 import { CLOCK_US, hex, integer, text, textOrNull } from "./statements.js";
 
@@ -91,7 +91,9 @@ export class Claims {
 
   async #read(query: Query, groups: Groups, insertedAt: number | null, results: Map<Claim, Claimed>): Promise<void> {
     const ids = [...groups.keys()].map(hex).join(", ");
-    const { rows } = await query(`SELECT ${foundColumns(this.#clock())} FROM ${this.#table} WHERE id IN (${ids})`);
+    const { rows } = await query(
+      `SELECT ${foundColumns(this.#clock())} FROM ${this.#table} ${BY_ID} WHERE id IN (${ids})`,
+    );
     const over: RecordId[] = [];
     for (const row of rows) {
       const found = readFound(row);
@@ -111,7 +113,7 @@ export class Claims {
     if (over.length === 0) return;
     // What makes them anew is the INSERT of whoever comes first.
     const list = over.sort().map(hex).join(", ");
-    await query(`DELETE FROM ${this.#table} WHERE id IN (${list}) AND ${expired(this.#clock())}`);
+    await query(`DELETE gone FROM ${this.#table} AS gone ${BY_ID} WHERE id IN (${list}) AND ${expired(this.#clock())}`);
   }
 
   /** SPEC §4.12: a claim whose answer was lost is one's own, and its lease begins anew. */
@@ -119,7 +121,7 @@ export class Claims {
     const clock = this.#clock();
     const { leaseMs } = claimTimes(request);
     const { lastId } = await query(
-      `UPDATE ${this.#table} SET lease_until = LAST_INSERT_ID(${clock}) + (${integer(leaseMs)}) ` +
+      `UPDATE ${this.#table} ${BY_ID} SET lease_until = LAST_INSERT_ID(${clock}) + (${integer(leaseMs)}) ` +
         `WHERE id = ${hex(request.id)} AND fence = ${hex(request.fence)} AND state = ${RUNNING} AND ${live(clock)}`,
     );
     if (!(lastId > 0)) return null;

@@ -110,7 +110,7 @@ function ofMysql2(connection: MysqlConnectionLike): Connection {
       const [result] = (await connection.query(options)) as readonly [Header | readonly Row[]];
       return outcomeOf(result, (result as Header).serverStatus);
     },
-    release: () => void connection.release(),
+    release: () => release(connection),
     destroy: () => void connection.destroy(),
   };
 }
@@ -123,10 +123,14 @@ function ofMariadb(connection: MysqlConnectionLike & MariadbMarks): Connection {
       const result = (await connection.query(options)) as Header | readonly Row[];
       return outcomeOf(result, connection.info?.status);
     },
-    // It rolls back what was left open, which needs no waiting for.
-    release: () => void Promise.resolve(connection.release()).catch(() => {}),
+    release: () => release(connection),
     destroy: () => void connection.destroy(),
   };
+}
+
+/** The mariadb connector rolls back what was left open, which needs no waiting for. */
+function release(connection: MysqlConnectionLike): void {
+  Promise.resolve(connection.release()).catch(() => {});
 }
 
 function outcomeOf(result: Header | readonly Row[], status: unknown): Outcome {

@@ -7,7 +7,7 @@ import type { Slice } from "../sql/slices.js";
 import { stateNumber } from "../sql/states.js";
 import { accountHash } from "./account-hash.js";
 import { cursorOf, madeAtOf, placeOf } from "./cursor.js";
-import { expired, foundColumns, LISTED_COLUMNS, live, OPEN, readFound, readRecord } from "./record-rows.js";
+import { BY_ID, expired, foundColumns, LISTED_COLUMNS, live, OPEN, readFound, readRecord } from "./record-rows.js";
 import type { Query } from "./sessions.js";
 import { hex, readBytes, readHex, text } from "./statements.js";
 
@@ -34,7 +34,7 @@ export class Records {
   async find(query: Query, ids: readonly RecordId[]): Promise<ReadonlyArray<Found | null>> {
     const clock = this.#clock();
     const { rows } = await query(
-      `SELECT ${foundColumns(clock)} FROM ${this.#table} WHERE id IN (${idList(ids)}) AND ${live(clock)}`,
+      `SELECT ${foundColumns(clock)} FROM ${this.#table} ${BY_ID} WHERE id IN (${idList(ids)}) AND ${live(clock)}`,
     );
     const found = new Map(rows.map((row) => [readHex(row[0]), row]));
     // Read anew for each, since callers of the same id must not share what they get.
@@ -49,20 +49,20 @@ export class Records {
     const [only] = releases;
     if (only !== undefined && releases.length === 1) return [(await this.#delete(query, [only])) === 1];
     // How many were deleted does not say which ones, so that those that cannot be are found before.
-    const { rows } = await query(`SELECT id FROM ${this.#table} WHERE ${this.#releasable(releases)}`);
+    const { rows } = await query(`SELECT id FROM ${this.#table} ${BY_ID} WHERE ${this.#releasable(releases)}`);
     const ids = new Set(rows.map((row) => readHex(row[0])));
     const held = releases.filter(({ id }) => ids.has(id));
     if (held.length === 0) return releases.map(() => false);
     if ((await this.#delete(query, held)) === held.length) return releases.map(({ id }) => ids.has(id));
     // Somebody changed one of them in between. What is still there was not released.
-    const { rows: left } = await query(`SELECT id FROM ${this.#table} WHERE id IN (${idList([...ids])})`);
+    const { rows: left } = await query(`SELECT id FROM ${this.#table} ${BY_ID} WHERE id IN (${idList([...ids])})`);
     const kept = new Set(left.map((row) => readHex(row[0])));
     return releases.map(({ id }) => ids.has(id) && !kept.has(id));
   }
 
   async readSteps(query: Query, id: RecordId, fence: Fence): Promise<readonly Uint8Array[] | null> {
     const { rows } = await query(
-      `SELECT COALESCE(steps, X'') FROM ${this.#table} WHERE id = ${hex(id)} AND fence = ${hex(fence)} AND ${OPEN} ` +
+      `SELECT COALESCE(steps, X'') FROM ${this.#table} ${BY_ID} WHERE id = ${hex(id)} AND fence = ${hex(fence)} AND ${OPEN} ` +
         `AND ${live(this.#clock())}`,
     );
     const [row] = rows;
@@ -119,8 +119,7 @@ export class Records {
     if (rows.length === 0) return { purged: 0, more: false };
     const ids = rows.map((row) => readHex(row[0])).sort();
     const { affected } = await query(
-      `DELETE gone FROM ${this.#table} AS gone FORCE INDEX (by_id) WHERE id IN (${idList(ids)}) AND ` +
-        expired(this.#clock()),
+      `DELETE gone FROM ${this.#table} AS gone ${BY_ID} WHERE id IN (${idList(ids)}) AND ` + expired(this.#clock()),
     );
     return { purged: affected, more: rows.length === most };
   }
@@ -132,7 +131,7 @@ export class Records {
 
   async #delete(query: Query, releases: readonly Release[]): Promise<number> {
     const { affected } = await query(
-      `DELETE gone FROM ${this.#table} AS gone FORCE INDEX (by_id) WHERE ${this.#releasable(releases)}`,
+      `DELETE gone FROM ${this.#table} AS gone ${BY_ID} WHERE ${this.#releasable(releases)}`,
     );
     return affected;
   }

@@ -63,7 +63,7 @@ const MIGRATIONS: ReadonlyArray<(tables: Tables) => readonly string[]> = [
   UNIQUE KEY by_id (id),
   KEY by_expiry (expires_at),
   KEY by_state (state),
-  KEY by_account (account_hash, made_at, expires_at)
+  KEY by_account (account_hash, made_at, id, expires_at)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='${MARK}'`,
     `CREATE TABLE IF NOT EXISTS ${shared} (
   name VARBINARY(255) NOT NULL PRIMARY KEY,
