@@ -77,7 +77,9 @@ export function faultStore(store: Store, plan: FaultPlan, options: FaultStoreOpt
     async idle() {
       while (outstanding.size > 0) await Promise.all(outstanding);
     },
-    info: store.info,
+    get info() {
+      return store.info;
+    },
     open: () => store.open(),
     claim: (request) => call("claim", request.id, () => store.claim(request)),
     renew: (id, fence, leaseMs) => call("renew", id, () => store.renew(id, fence, leaseMs)),

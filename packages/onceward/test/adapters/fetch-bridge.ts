@@ -67,7 +67,8 @@ function requestOf(incoming: IncomingMessage, outgoing: ServerResponse): Request
     if (!outgoing.writableFinished) gone.abort();
   });
   const method = incoming.method ?? "GET";
-  const bodied = method !== "GET" && method !== "HEAD" && incoming.headers["content-length"] !== undefined;
+  const { "content-length": length, "transfer-encoding": coding } = incoming.headers;
+  const bodied = method !== "GET" && method !== "HEAD" && (length !== undefined || coding !== undefined);
   const url = `http://${incoming.headers.host}${incoming.url}`;
   const body = bodied ? (Readable.toWeb(incoming) as ReadableStream<Uint8Array>) : null;
   return new Request(url, { method, headers, body, signal: gone.signal, ...(bodied ? { duplex: "half" } : {}) });

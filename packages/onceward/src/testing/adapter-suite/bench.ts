@@ -40,6 +40,8 @@ export interface ClientRequest {
   readonly body?: string | Uint8Array | null;
   /** null: none is sent. */
   readonly type?: string | null;
+  /** Whether the body comes in chunks, without its length. */
+  readonly chunked?: boolean;
 }
 
 /** One app of the case. */
@@ -124,7 +126,14 @@ export class AdapterBench {
 }
 
 function wireRequest(request: ClientRequest = {}): Parameters<typeof openExchange>[1] {
-  const { method = "POST", path = "/transfers", key = "k-1", account = "alice", headers = [] } = request;
+  const {
+    method = "POST",
+    path = "/transfers",
+    key = "k-1",
+    account = "alice",
+    headers = [],
+    chunked = false,
+  } = request;
   const bodied = method !== "GET" && method !== "HEAD" && method !== "OPTIONS" && method !== "DELETE";
   const { body = bodied ? '{"amount":1}' : null, type = body === null ? null : "application/json" } = request;
   const fields: (readonly [string, string])[] = [];
@@ -132,7 +141,7 @@ function wireRequest(request: ClientRequest = {}): Parameters<typeof openExchang
   if (key !== null) fields.push(["Idempotency-Key", key]);
   if (type !== null) fields.push(["Content-Type", type]);
   const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-  return { method, path, headers: [...fields, ...headers], body: bytes };
+  return { method, path, headers: [...fields, ...headers], body: bytes, chunked };
 }
 
 function numbered(_request: CaseRequest, run: number): Answer {

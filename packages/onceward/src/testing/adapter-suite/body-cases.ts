@@ -214,15 +214,24 @@ export const requestBodyCases: readonly AdapterCase[] = [
       assertProblem(await node.send(), 422, "key_reused");
     },
   },
-  {
-    title:
-      "5.5 a body over maxRequestBody is refused, and nothing runs; without a key it is none of the layer's business",
-    async run(bench) {
+  ...(["", " in chunks"] as const).map((how) => ({
+    title: `5.5 a body over maxRequestBody${how} is refused, and nothing runs; without a key it is none of the layer's business`,
+    async run(bench: AdapterBench) {
       const node = await bench.node({ options: { maxRequestBody: KB } });
-      const body = JSON.stringify({ note: "x".repeat(2 * KB) });
-      assertProblem(await node.send({ body }), 413, "request_too_large");
+      const over = { body: JSON.stringify({ note: "x".repeat(2 * KB) }), chunked: how !== "" };
+      assertProblem(await node.send(over), 413, "request_too_large");
       assert.equal(bench.runs, 0);
-      assert.equal((await node.send({ body, key: null })).status, 201);
+      assert.equal((await node.send({ ...over, key: null })).status, 201);
+    },
+  })),
+  {
+    title: "5.5 a body that comes in chunks is the same as in one piece",
+    async run(bench) {
+      const node = await bench.node({ handle: ({ body }) => text(200, bodyText(body)) });
+      const first = await node.send({ chunked: true });
+      assert.equal(first.text, '{"amount":1}');
+      assertReplay(first, await node.send());
+      assertProblem(await node.send({ chunked: true, body: '{"amount":2}' }), 422, "key_reused");
     },
   },
   {

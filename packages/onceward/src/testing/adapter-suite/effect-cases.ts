@@ -174,23 +174,35 @@ export const effectCases: readonly AdapterCase[] = [
       assert.deepEqual(ledger.rows, ["transfer 1"]);
     },
   },
-  {
-    title: "7.1 what the handler answers after its transaction is not what the client gets",
-    async run(bench) {
+  ...(
+    [
+      ["throws after its transaction", true, "throw"],
+      ["answers something else after its transaction", true, "answer"],
+      ["does not wait for its transaction", false, "answer"],
+    ] as const
+  ).map(([what, waits, then]) => ({
+    title: `7.1 where the handler ${what}, its client gets what was committed all the same`,
+    async run(bench: AdapterBench) {
       const ledger = new Ledger(bench.store);
       const node = await bench.node({
         options: { store: ledger.store },
         handle: async (request) => {
-          await claimOf(request).transaction(ledger, () => ({ body: "committed" }));
-          throw new Error("after all was done");
+          const committed = claimOf(request).transaction(ledger, async (tx) => {
+            await new Promise((resolve) => setTimeout(resolve, 5));
+            tx.insert("row");
+            return { body: "committed" };
+          });
+          if (waits) await committed;
+          if (then === "throw") throw new Error("after all was done");
+          return text(418, "something else");
         },
       });
       const first = await node.send();
       assert.deepEqual([first.status, first.text], [200, "committed"]);
       assertReplay(first, await node.send());
-      assert.equal(bench.runs, 1);
+      assert.deepEqual([bench.runs, ledger.rows], [1, ["row"]]);
     },
-  },
+  })),
   {
     title: "7.1 a transaction that throws is rolled back, and the answer to the error is recorded",
     async run(bench) {

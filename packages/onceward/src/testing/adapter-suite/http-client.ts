@@ -9,6 +9,8 @@ export interface WireRequest {
   /** Sent as they are, in this order; `Host` and the framing are added. */
   readonly headers: HeaderList;
   readonly body: Uint8Array | null;
+  /** Whether the body comes in chunks, and its length is not said. */
+  readonly chunked?: boolean;
 }
 
 /** An answer that is complete. */
@@ -41,7 +43,7 @@ const ANSWER_MS = 20_000;
 /** Sends a request on a connection of its own. Under `partial` the body is left open, announced as `announcedBytes`. */
 export function openExchange(
   url: string,
-  { method, path, headers, body }: WireRequest,
+  { method, path, headers, body, chunked = false }: WireRequest,
   partial?: { readonly announcedBytes: number },
 ): WireExchange {
   const { hostname, port } = new URL(url);
@@ -50,7 +52,9 @@ export function openExchange(
       ? [["Content-Length", String(partial.announcedBytes)]]
       : body === null
         ? []
-        : [["Content-Length", String(body.length)]];
+        : chunked
+          ? [["Transfer-Encoding", "chunked"]]
+          : [["Content-Length", String(body.length)]];
   const fields = [["Host", `${hostname}:${port}`], ...headers, ...framing];
   const request = httpRequest({
     hostname,
