@@ -32,6 +32,7 @@ const KEYS = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOK
 
 /** In one line: what is wrong and what to do, as far as the error tells; no secret is in it. */
 export function explain(error: unknown, table: string): string {
+  if (error instanceof IdempotencyError) return error.message;
   const { name = "", message = "", code = "" } = Object(error) as { name?: string; message?: string; code?: string };
   const said = `${name}${message === "" ? "" : `: ${message}`}`;
   const at = `The DynamoDB table ${table}`;

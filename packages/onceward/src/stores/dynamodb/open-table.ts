@@ -1,6 +1,6 @@
 // Opening: the table is there or made, is ours, and can keep what the store promises.
 
-import { IdempotencyError } from "../../core/errors.js";
+import { IdempotencyError, isIdempotencyError } from "../../core/errors.js";
 import type { DynamoDBDescription, DynamoDBKeyPart, DynamoDBLike } from "./client.js";
 import { explain, isNamed } from "./faults.js";
 import { number, numberOf, text } from "./item.js";
@@ -137,36 +137,41 @@ function assertRegions({ Replicas = [], MultiRegionConsistency }: DynamoDBDescri
 
 const MARK = ownKey("onceward");
 
-/** Reads the mark of a table that is ours; an empty one gets it. */
+/** Marks an empty table as ours and knows one that is; writes at each start, so that who may only read learns of it then. */
 async function adopt({ client, table, requests }: OpenOptions): Promise<void> {
   try {
-    let mark = await table.get(MARK);
-    if (mark === null) {
-      const input = { TableName: table.name, Limit: 1, ConsistentRead: true };
-      const { Items = [] } = await requests.run((options) => client.scan(input, options));
-      const condition = { when: "attribute_not_exists(pk)", values: {} };
-      if (Items.length === 0)
-        await table.put({ ...MARK, version: number(LAYOUT_VERSION), by: text("onceward") }, condition);
-      // Another node may have been faster.
-      mark = await table.get(MARK);
+    if (await isOurs(table)) return;
+    const input = { TableName: table.name, Limit: 1, ConsistentRead: true };
+    const { Items = [] } = await requests.run((options) => client.scan(input, options));
+    if (Items.length === 0) {
+      const mark = { ...MARK, version: number(LAYOUT_VERSION) };
+      await table.put(mark, { when: "attribute_not_exists(pk)", values: {} });
     }
-    const version = mark === null ? null : numberOf(mark, "version");
-    if (version === null) {
-      throw new IdempotencyError(
-        "store_foreign",
-        `The DynamoDB table ${table.name} holds items that are not Onceward's: give \`table\` another name.`,
-      );
-    }
-    if (version <= LAYOUT_VERSION) return;
-    throw new IdempotencyError(
-      "store_schema_newer",
-      `The DynamoDB table ${table.name} has layout ${version}, this version of Onceward knows ${LAYOUT_VERSION}: upgrade it.`,
-    );
+    // Another node may have been faster.
+    if (await isOurs(table)) return;
   } catch (error) {
-    if (error instanceof IdempotencyError && error.code !== "store_unavailable") throw error;
-    const cause = error instanceof IdempotencyError ? error.cause : error;
-    throw inaccessible(explain(cause ?? error, table.name), error);
+    if (isIdempotencyError(error, "store_schema_newer")) throw error;
+    throw inaccessible(explain(error, table.name), error);
   }
+  throw new IdempotencyError(
+    "store_foreign",
+    `The DynamoDB table ${table.name} holds items that are not Onceward's: give \`table\` another name.`,
+  );
+}
+
+async function isOurs(table: Table): Promise<boolean> {
+  const condition = {
+    when: "#version <= :version",
+    values: { ":version": number(LAYOUT_VERSION), ":opened": text(new Date().toISOString()) },
+  };
+  const written = await table.update(MARK, "SET #opened = :opened", condition, { look: true });
+  if (written.done) return true;
+  const version = written.found === null ? null : numberOf(written.found, "version");
+  if (version === null) return false;
+  throw new IdempotencyError(
+    "store_schema_newer",
+    `The DynamoDB table ${table.name} has layout ${version}, this version of Onceward knows ${LAYOUT_VERSION}: upgrade it.`,
+  );
 }
 
 /** Turned on where it is not, as far as that is allowed; without it all is well, but each deletion is paid for. */
