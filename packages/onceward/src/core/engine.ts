@@ -8,8 +8,9 @@ import type { EngineEvent } from "./events.js";
 import { newFence } from "./ids.js";
 import { type Decision, decide, type MachineRules } from "./machine.js";
 import type { Answer, Fence, RecordId, RecordLabels, StoredRecord } from "./record.js";
+import { SharedTurns } from "./shared-turns.js";
 import { type Hmac, StepSecret } from "./step-secret.js";
-import type { ClaimRequest, Found, Store } from "./store.js";
+import type { ClaimRequest, ClaimResult, Found, Store } from "./store.js";
 import { StoreCalls } from "./store-calls.js";
 import { WaitingRooms, type Woken } from "./waiting-rooms.js";
 
@@ -78,6 +79,10 @@ export class Engine {
   readonly #calls: StoreCalls;
   readonly #rooms: WaitingRooms;
   readonly #context: ClaimContext;
+  readonly #claims = new SharedTurns<ClaimResult>();
+  /** What is done about interrupted owners, by their fence. */
+  readonly #interruptions = new SharedTurns<boolean>();
+  readonly #takeOvers = new SharedTurns<boolean>();
   /** By fence, not by record: a verdict on one owner says nothing about the next. */
   readonly #asking = new Map<Fence, Promise<Verdict>>();
 
@@ -199,16 +204,18 @@ export class Engine {
       return found ?? { kind: "refused", code: refusal, record: null };
     }
     const fence = newFence();
-    const ageMs = Math.max(0, Math.round(this.#clock.monotonic() - request.arrivedAtMonotonicMs));
-    const claim = { id, fence, fingerprint, ageMs, retention, leaseMs, labels };
-    const result = await this.#calls.run("claim", labels.runId, id, () => this.#store.claim(claim), {
-      tookEffect: (late) => late.outcome === "claimed",
-      undo: () => this.#store.release(id, fence),
-      giveUpAfterMs: leaseMs,
+    const { value: result, own } = await this.#claims.ask(id, () => {
+      const ageMs = Math.max(0, Math.round(this.#clock.monotonic() - request.arrivedAtMonotonicMs));
+      const claim = { id, fence, fingerprint, ageMs, retention, leaseMs, labels };
+      return this.#calls.run("claim", labels.runId, id, () => this.#store.claim(claim), {
+        tookEffect: (late) => late.outcome === "claimed",
+        undo: () => this.#store.release(id, fence),
+        giveUpAfterMs: leaseMs,
+      });
     });
-    if (result.outcome === "found") return result;
     if (result.outcome === "full") return { kind: "refused", code: "too_many_keys", record: null };
-    return this.#own(request, fence, null);
+    // Whose claim it was got the key, and to the others it is found.
+    return own && result.outcome === "claimed" ? this.#own(request, fence, null) : result;
   }
 
   #own(request: BeginRequest, fence: Fence, tookOver: "rerun" | "recover" | null): Begun {
@@ -226,11 +233,13 @@ export class Engine {
 
   async #hold(record: StoredRecord, request: BeginRequest): Promise<Begun | null> {
     const { runId } = request.labels;
-    const became = await this.#calls.run("interrupt", runId, record.id, () =>
-      this.#store.interrupt(record.id, record.fence, OWNER_DIED, "finder"),
+    const { value: became, own } = await this.#interruptions.ask(record.fence, () =>
+      this.#calls.run("interrupt", runId, record.id, () =>
+        this.#store.interrupt(record.id, record.fence, OWNER_DIED, "finder"),
+      ),
     );
     if (!became) return null;
-    this.#emit({ type: "interrupted", runId, recordId: record.id, of: record.runId, status: OWNER_DIED });
+    if (own) this.#emit({ type: "interrupted", runId, recordId: record.id, of: record.runId, status: OWNER_DIED });
     this.#rooms.changed(record.id);
     return { kind: "unknown", status: record.status ?? OWNER_DIED, record };
   }
@@ -239,19 +248,16 @@ export class Engine {
     const fence = newFence();
     const { id, leaseMs, labels } = request;
     const next = { fence, leaseMs, runId: labels.runId };
-    const took = await this.#calls.run(
-      "take-over",
-      labels.runId,
-      id,
-      () => this.#store.takeOver(id, record.fence, next),
-      {
+    const { value: took, own } = await this.#takeOvers.ask(record.fence, () =>
+      this.#calls.run("take-over", labels.runId, id, () => this.#store.takeOver(id, record.fence, next), {
         tookEffect: (late) => late,
         // The interrupted run may have taken effect, so the record must stay: unknown, and free to be taken over again.
         undo: () => this.#store.interrupt(id, fence, OWNER_DIED, "owner"),
         giveUpAfterMs: leaseMs,
-      },
+      }),
     );
-    if (!took) return null;
+    // Where somebody else of this node took it, it is looked at anew.
+    if (!took || !own) return null;
     if (record.state === "running")
       this.#emit({ type: "interrupted", runId: labels.runId, recordId: id, of: record.runId, status: OWNER_DIED });
     this.#emit({ type: "taken-over", runId: labels.runId, recordId: id, from: record.runId });
