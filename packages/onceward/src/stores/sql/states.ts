@@ -45,9 +45,21 @@ export function claimedRecord(request: ClaimRequest, now: number): StoredRecord 
   const { account, key, operation, runId } = labels;
   const { ageMs, forMs, untilAt, leaseMs } = claimTimes(request);
   const createdAt = now - ageMs;
+  // Written out, since each claim makes one: spread from parts it costs microseconds.
   return {
-    ...{ id, state: "running", fence, fingerprint, account, key, operation, runId, createdAt },
-    ...{ expiresAt: untilAt ?? createdAt + (forMs ?? 0), leaseUntil: now + leaseMs },
-    ...{ endedAt: null, status: null, payload: null },
+    id,
+    state: "running",
+    fence,
+    fingerprint,
+    account,
+    key,
+    operation,
+    runId,
+    createdAt,
+    expiresAt: untilAt ?? createdAt + (forMs ?? 0),
+    leaseUntil: now + leaseMs,
+    endedAt: null,
+    status: null,
+    payload: null,
   };
 }
