@@ -48,7 +48,6 @@ export function idempotency(options: KoaIdempotencyOptions): KoaIdempotency {
     }
     ctx.idempotency = turn.claim;
     if (turn.capture === null) return next();
-    outliveTheClient(ctx);
     try {
       await next();
     } catch (error) {
@@ -58,15 +57,6 @@ export function idempotency(options: KoaIdempotencyOptions): KoaIdempotency {
     }
   };
   return middlewareOf(middleware, runtime);
-}
-
-/** Koa takes a reset connection for an error of the operation, and would answer, and have recorded, 500 while it runs. */
-function outliveTheClient(ctx: Context): void {
-  const { onerror } = ctx;
-  ctx.onerror = (error: Error | null) => {
-    if (!error || error !== ctx.req.socket.errored) onerror.call(ctx, error as Error);
-    else ctx.app.emit("error", Object.assign(error, { headerSent: true }), ctx);
-  };
 }
 
 /** As @koa/router has it. */

@@ -4,15 +4,14 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { type IdempotencyClaim, type OwnedRequest, ownedRequest, passingClaim } from "./claim.js";
 import type { Idempotency } from "./idempotency.js";
 import type { Begin, HttpClaim } from "./layer.js";
-import type { HttpResponse } from "./message.js";
+import type { HeaderList, HttpResponse } from "./message.js";
 import { Capture } from "./node/capture.js";
 import { replaceHeaders, requestHeaders, responseHeaders } from "./node/head.js";
+import { HeldRequest, type ParsedBody, UploadBrokenOff } from "./node/held-request.js";
 import { observe } from "./node/observe.js";
 import { captureOf } from "./node/overrides.js";
-import { type ParsedBody, RequestBody, UploadBrokenOff } from "./node/request-body.js";
-import { shieldRequest } from "./node/shield.js";
 
-export type { ParsedBody } from "./node/request-body.js";
+export type { HeldRequest, ParsedBody } from "./node/held-request.js";
 
 /** A request on its way, as an adapter describes it. */
 export interface NodeExchange<Req> {
@@ -26,6 +25,10 @@ export interface NodeExchange<Req> {
   readonly route?: string;
   /** Where the framework leaves what it made of the body, if not on the request. */
   readonly parsed?: ParsedBody;
+  /** Where it was held before, so that its body is here although the framework has parsed it. */
+  readonly held?: HeldRequest;
+  /** The fields that the framework was told to send with whatever is answered; those of the response where left out. */
+  readonly preset?: () => HeaderList;
 }
 
 /** What the adapter is to do. */
@@ -39,6 +42,11 @@ export type NodeTurn =
 
 const GONE: NodeTurn = { kind: "gone" };
 
+/** A request that is to be read before {@link beginNode}, by its {@link HeldRequest.keep}. */
+export function holdRequest<Req>({ policy, memory }: Idempotency<Req>, request: IncomingMessage): HeldRequest {
+  return new HeldRequest(request, { maxBytes: policy.maxRequestBodyBytes, memory });
+}
+
 /**
  * Decides about a request; at once where the layer has nothing to do with it. Rejects with what a function of the
  * options failed with: nothing has run then.
@@ -48,9 +56,12 @@ export function beginNode<Req>(runtime: Idempotency<Req>, exchange: NodeExchange
   const before = captureOf(response);
   // Another middleware has this request already, and its answer.
   if (before !== undefined) return { kind: "run", claim: before.claim, capture: null };
-  if (runtime.concerns(request.method ?? "", request.headers[runtime.header] !== undefined))
-    return begin(runtime, exchange);
-  return passing(response);
+  return isConcerned(runtime, request) ? begin(runtime, exchange) : passing(exchange);
+}
+
+/** Whether the layer has anything to do with a request. */
+export function isConcerned<Req>(runtime: Idempotency<Req>, request: IncomingMessage): boolean {
+  return runtime.concerns(request.method ?? "", request.headers[runtime.header] !== undefined);
 }
 
 /**
@@ -67,63 +78,56 @@ export function sendAnswer(response: ServerResponse, answer: HttpResponse, isRep
 
 async function begin<Req>(runtime: Idempotency<Req>, exchange: NodeExchange<Req>): Promise<NodeTurn> {
   const { request, response, subject, target = request.url ?? "", route, parsed = request as ParsedBody } = exchange;
-  const { policy, memory } = runtime;
-  const body = new RequestBody(request, { maxBytes: policy.maxRequestBodyBytes, memory });
+  const { policy } = runtime;
+  const held = exchange.held ?? holdRequest(runtime, request);
   let begun: Begin;
   try {
     begun = await runtime.begin(subject, {
       method: request.method ?? "",
       target,
       headers: requestHeaders(request.rawHeaders),
-      body: (sink) => body.read(sink, parsed),
+      body: (sink) => held.read(sink, parsed),
       ...(route === undefined ? {} : { route }),
     });
   } catch (error) {
-    body.dispose();
+    held.letGo();
     if (!(error instanceof UploadBrokenOff)) throw error;
     response.destroy();
     return GONE;
   }
   switch (begun.kind) {
     case "answer":
-      body.dispose();
+      held.letGo();
       return { kind: "answer", response: begun.response, isReplay: begun.code === null };
     case "run":
-      return own(runtime, exchange, begun.claim, body);
+      return own(runtime, exchange, held, begun.claim);
     case "pass":
-      response.once("close", () => body.dispose());
+      response.once("close", () => held.letGo());
       for (const [name, value] of begun.headers) response.setHeader(name, value);
       if (begun.observation !== null) {
         const maxBytes = policy.maxRequestBodyBytes;
         observe(request, response, begun.observation, { maxBytes, parsed: parsed.body });
       }
-      return passing(response);
+      return passing(exchange);
   }
 }
 
 /** This request owns the key: whatever happens from here on, the capture ends the claim in one of its ways. */
 function own<Req>(
   { policy, memory }: Idempotency<Req>,
-  { request, response }: NodeExchange<Req>,
-  held: HttpClaim,
-  body: RequestBody,
+  { request, response, preset = () => responseHeaders(response) }: NodeExchange<Req>,
+  held: HeldRequest,
+  claim: HttpClaim,
 ): NodeTurn {
-  const owner: OwnedRequest<void> = ownedRequest<void>(
-    held,
-    policy,
-    (answer) => capture.answer(answer),
-    () => responseHeaders(response),
-  );
-  const unshield = shieldRequest(request);
-  const onOver = (): void => {
-    body.dispose();
-    unshield();
-  };
-  const capture = new Capture(response, { policy, owner, memory, onOver });
+  const owner: OwnedRequest<void> = ownedRequest<void>(claim, policy, (answer) => capture.answer(answer), preset);
+  const capture = new Capture(request, response, { policy, owner, memory, held });
   return { kind: "run", claim: owner.claim, capture };
 }
 
-function passing(response: ServerResponse): NodeTurn {
-  const claim = passingClaim<void>((answer) => sendAnswer(response, answer, false));
+function passing<Req>({ response, preset }: NodeExchange<Req>): NodeTurn {
+  const claim = passingClaim<void>((answer) => {
+    if (preset !== undefined) replaceHeaders(response, preset(), () => false);
+    sendAnswer(response, answer, false);
+  });
   return { kind: "run", claim, capture: null };
 }

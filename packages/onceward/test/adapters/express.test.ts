@@ -19,7 +19,7 @@ adapterSuite<void>({
 async function start(express: Express, suite: SuiteApp<void>) {
   const middleware = idempotency(suite.options);
   const app = express();
-  const parsers = [express.json(), express.text(), express.raw()];
+  const parsers = [express.json(), express.text(), express.urlencoded({ extended: false }), express.raw()];
   for (const { method, path, guarded, handle } of suite.routes) {
     const verb = method.toLowerCase() as "post";
     app[verb](path, guarded ? middleware : [], parsers, async (request, response) => {

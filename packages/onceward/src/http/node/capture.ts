@@ -1,27 +1,20 @@
 // A response of Node's that is held until its answer is recorded (SPEC §4.4); its handler and framework do not notice.
 
 import { Buffer } from "node:buffer";
-import type { ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { nextTick } from "node:process";
 import type { Policy } from "../../core/policy.js";
 import type { Budget } from "../budget.js";
 import type { IdempotencyClaim, OwnedRequest } from "../claim.js";
 import type { ResponseHead } from "../layer.js";
+import { mediaType } from "../media-type.js";
 import { type HttpResponse, headerValue } from "../message.js";
+import { HeldConnection } from "./connection.js";
 import { type Callback, headersSent, invalidChunk, invalidStatus, writeAfterEnd } from "./faults.js";
 import { isOfCors, replaceHeaders, responseHead, setHeadersOf } from "./head.js";
 import { HeldBody } from "./held-body.js";
-import {
-  type Capturing,
-  hasOwnFields,
-  type Natural,
-  naturalOf,
-  override,
-  pretend,
-  setClosed,
-  setSocket,
-} from "./overrides.js";
+import type { HeldRequest } from "./held-request.js";
+import { type Capturing, hasOwnFields, type Natural, naturalOf, override, pretend } from "./overrides.js";
 import { SocketStandIn } from "./socket-stand-in.js";
 
 /** The claim that a captured answer ends. */
@@ -31,23 +24,28 @@ export interface CaptureSettings {
   readonly policy: Pick<Policy, "maxBodyBytes" | "streamingTypes" | "leaseMs">;
   readonly owner: CaptureOwner;
   readonly memory: Budget;
-  /** Called once, when the response is over: sent, or given up. */
-  readonly onOver: () => void;
+  /** Let go when the answer is over: sent, or given up. */
+  readonly held: HeldRequest;
 }
 
 /**
- * `held`: the answer is gathered. `ending`: the claim is being ended, with the answer whole or open. `open`: the answer
- * is passed on as it comes. `replaced`: another one was sent instead of an open one, whose rest goes nowhere. `over`:
- * all is Node's again.
+ * `held`: the answer is gathered. `ending`: it is being recorded, or given up. `opening`: that it is not kept is being
+ * recorded; `open`: it is passed on as it comes. `replaced`: another one was sent instead, and its rest goes nowhere.
+ * `over`: all is Node's again.
  */
-type Phase = "held" | "ending" | "open" | "replaced" | "over";
+type Phase = "held" | "ending" | "opening" | "open" | "replaced" | "over";
+
+/** How long a stream goes on without anybody who listens. */
+const ALONE_MS = 60_000;
 
 export class Capture implements Capturing {
   readonly natural: Natural;
   readonly #response: ServerResponse;
   readonly #settings: CaptureSettings;
   readonly #body: HeldBody;
-  readonly #standIn: SocketStandIn | null;
+  readonly #connection: HeldConnection;
+  readonly #standIn: SocketStandIn;
+  readonly #unmask: () => void;
   #phase: Phase = "held";
   #head: ResponseHead | null = null;
   #streams = false;
@@ -55,23 +53,20 @@ export class Capture implements Capturing {
   /** What came after the answer had turned out to be an open one, until it is passed on. */
   #rest: Uint8Array[] = [];
   #owesDrain = false;
-  /** The client's connection is closed. */
-  #gone = false;
   #givingUp: NodeJS.Timeout | undefined;
-  #isReleased = false;
+  #isNatural = false;
+  #isOver = false;
 
-  constructor(response: ServerResponse, settings: CaptureSettings) {
+  constructor(request: IncomingMessage, response: ServerResponse, settings: CaptureSettings) {
     this.#response = response;
     this.#settings = settings;
     this.#body = new HeldBody(settings.memory);
     this.natural = naturalOf(response);
-    const { socket } = response;
-    // A pipelined request has none until the answers before it are sent.
-    this.#standIn = socket ? new SocketStandIn(socket, () => this.#takenOver()) : null;
-    if (this.#standIn !== null) setSocket(response, this.#standIn.proxy);
     override(response, this);
-    // Node will not say it again.
-    if (response.destroyed || socket?.destroyed === true) this.#onClose();
+    this.#standIn = new SocketStandIn(request.socket, () => this.#takenOver());
+    this.#unmask = this.#standIn.show(request, response);
+    this.#connection = settings.held.connection ?? new HeldConnection(request);
+    this.#connection.onClosed = () => this.#onClosed();
   }
 
   get claim(): IdempotencyClaim<void> {
@@ -90,13 +85,9 @@ export class Capture implements Capturing {
     return this.#ended;
   }
 
-  get socket(): Socket | null {
-    return this.#standIn?.proxy ?? null;
-  }
-
   /** Sends what is the answer whatever the handler says: a transaction's, which is recorded already. */
   answer(response: HttpResponse): void {
-    if (this.#phase !== "held" && this.#phase !== "ending") return;
+    if (this.#phase !== "held" && this.#phase !== "ending" && this.#phase !== "opening") return;
     this.#phase = "over";
     try {
       this.#send(response, true);
@@ -121,13 +112,14 @@ export class Capture implements Capturing {
     this.#head = responseHead(response);
     pretend(response, "begun");
     const { maxBodyBytes, streamingTypes } = this.#settings.policy;
-    this.#streams = streamingTypes.has(mediaType(this.#head));
-    if (this.#streams || Number(headerValue(this.#head.headers, "content-length") ?? 0) > maxBodyBytes)
-      void this.#open();
+    this.#streams = streamingTypes.has(mediaType(headerValue(this.#head.headers, "content-type")));
+    if (this.#streams || Number(headerValue(this.#head.headers, "content-length") ?? 0) > maxBodyBytes) {
+      void this.#open(this.#head);
+    }
   }
 
   onWrite(chunk: unknown, encoding: unknown, callback: unknown): boolean {
-    if (this.#phase === "open" && !this.#gone) {
+    if (this.#phase === "open" && !this.#isGone) {
       return this.natural.write.call(this.#response, chunk, encoding, callback) === true;
     }
     const piece = bytesOf(chunk, encoding);
@@ -143,10 +135,9 @@ export class Capture implements Capturing {
 
   onEnd(chunk: unknown, encoding: unknown, callback: unknown): void {
     const response = this.#response;
-    if (this.#phase === "open" && !this.#gone) {
+    if (this.#phase === "open" && !this.#isGone) {
       this.#ended = true;
-      this.#phase = "over";
-      this.natural.end.call(response, chunk, encoding, callback);
+      this.#leave(() => this.natural.end.call(response, chunk, encoding, callback));
       return;
     }
     const called = typeof chunk === "function" ? (chunk as Callback) : callbackOf(encoding, callback);
@@ -161,9 +152,9 @@ export class Capture implements Capturing {
     if (last !== null) this.#take(last, true);
     this.#ended = true;
     clearTimeout(this.#givingUp);
-    if (this.#phase === "held" || this.#phase === "ending") pretend(response, "ended");
+    if (!this.#isNatural) pretend(response, "ended");
     if (this.#phase === "held") this.#finish();
-    else if (this.#phase === "open") this.#leave();
+    else if (this.#phase === "open") this.#leave(() => {});
   }
 
   onFlushHeaders(): void {
@@ -174,26 +165,20 @@ export class Capture implements Capturing {
     // What is ended is on its way: the record says so, and its client may have it.
     if (this.#ended) return;
     if (this.#phase === "held") void this.abandon("The answer of the operation was broken off.");
-    else if (this.#phase === "ending" || this.#phase === "open") this.#break(error);
+    else if (this.#phase === "opening" || this.#phase === "open") this.#break(error);
   }
 
-  onEvent(event: unknown): boolean {
-    // In HTTP/2 a stream that is reset has finished too.
-    if (event !== "close" && !(event === "finish" && !hasOwnFields(this.#response))) return false;
-    if (this.#phase === "over" || this.#phase === "replaced") {
-      if (event === "close") this.#over();
-      return false;
-    }
-    return event === "finish" || this.#onClose();
+  get #isGone(): boolean {
+    return this.#connection.isClosed;
   }
 
   /** Answers whether more is welcome at once. */
   #take(piece: Uint8Array, isLast: boolean): boolean {
-    if (this.#phase === "replaced" || this.#phase === "open" || !hasBody(this.#head)) return true;
+    if ((this.#phase !== "held" && this.#phase !== "opening") || !hasBody(this.#head)) return true;
     if (this.#phase === "held") {
       const fits = this.#body.length + piece.length <= this.#settings.policy.maxBodyBytes;
       if (fits && this.#body.add(piece, isLast)) return true;
-      void this.#open();
+      void this.#open(this.#head ?? responseHead(this.#response));
     }
     this.#rest.push(isLast ? piece : piece.slice());
     this.#owesDrain = true;
@@ -220,12 +205,11 @@ export class Capture implements Capturing {
   }
 
   /** SPEC §5.4: the answer is not kept. The record says so before the client gets its first byte. */
-  async #open(): Promise<void> {
-    this.#phase = "ending";
-    const head = this.#head ?? responseHead(this.#response);
+  async #open(head: ResponseHead): Promise<void> {
+    this.#phase = "opening";
     try {
       const result = await this.#settings.owner.finishUnkept(head);
-      if (this.#phase !== "ending") return;
+      if (this.#phase !== "opening") return;
       if (result.kind === "stream") {
         this.#phase = "open";
         this.#pass(result.head, headerValue(head.headers, "content-length"));
@@ -244,9 +228,10 @@ export class Capture implements Capturing {
     const response = this.#response;
     const pieces = [this.#body.bytes, ...this.#rest].filter((piece) => piece.length > 0);
     this.#rest = [];
-    if (this.#gone) {
-      if (this.#ended || this.#streams) this.#leave();
-      else this.#drain();
+    if (this.#isGone) {
+      if (this.#ended) this.#leave(() => {});
+      else if (this.#connection.isClosedByClient) this.#goOnAlone();
+      else this.#break(undefined);
       return;
     }
     this.#restore();
@@ -256,112 +241,109 @@ export class Capture implements Capturing {
     let flows = true;
     for (const piece of pieces) flows = natural.write.call(response, piece) === true;
     if (pieces.length === 0) natural.flushHeaders.call(response);
-    if (this.#ended) {
-      this.#phase = "over";
-      natural.end.call(response);
-    } else if (flows) this.#drain();
+    if (this.#ended) this.#leave(() => natural.end.call(response));
+    else if (flows) this.#drain();
   }
 
   /** Sends a whole answer; nothing where nobody is left to get it. */
-  #send(answer: HttpResponse, own: boolean): void {
-    if (this.#gone) {
-      this.#leave();
-      return;
-    }
+  #send({ status, headers, body }: HttpResponse, own: boolean): void {
     const response = this.#response;
     this.#restore();
-    replaceHeaders(response, answer.headers, own ? () => false : isOfCors);
-    this.natural.writeHead.call(response, answer.status);
-    if (answer.body.length === 0) this.natural.end.call(response);
-    else this.natural.end.call(response, answer.body);
+    if (!this.#isGone) {
+      replaceHeaders(response, headers, own ? () => false : isOfCors);
+      this.natural.writeHead.call(response, status);
+      if (body.length === 0) this.natural.end.call(response);
+      else this.natural.end.call(response, body);
+      this.#standIn.closeBehind();
+    }
+    this.#release();
   }
 
   /** Lets those who waited for room go on. */
   #drain(): void {
     if (!this.#owesDrain) return;
     this.#owesDrain = false;
-    this.natural.emit.call(this.#response, "drain");
+    this.#response.emit("drain");
   }
 
-  /** Answers whether nobody is to know yet: the operation finishes without its client too (SPEC §4.7). */
-  #onClose(): boolean {
-    const byClient = this.#isClosedByClient();
+  /** The operation finishes without its client too (SPEC §4.7); but what is closed here was given up here. */
+  #onClosed(): void {
     const { owner, policy } = this.#settings;
-    if (byClient) owner.flag("CLIENT_GONE");
-    if (this.#phase === "open" && (this.#streams || !byClient)) {
-      if (!byClient) owner.flag("TRUNCATED");
-      this.#phase = "over";
-      this.#over();
-      return false;
+    if (this.#connection.isClosedByClient) {
+      owner.flag("CLIENT_GONE");
+      if (this.#phase === "open") this.#goOnAlone();
+    } else if (this.#phase === "open") {
+      this.#break(undefined);
+    } else if (this.#phase === "held" && !this.#ended) {
+      const abandon = (): void =>
+        void this.abandon("The connection was closed here before the operation had answered.");
+      // In the middle of an answer nobody will come back to it; before, its handler may be at work still.
+      if (this.begun) abandon();
+      else this.#givingUp = setTimeout(abandon, policy.leaseMs).unref();
     }
-    this.#gone = true;
-    setClosed(this.#response, false);
-    if (this.#phase === "open") this.#drain();
-    if (byClient || this.#ended || this.#phase !== "held") return true;
-    const abandon = (): void => void this.abandon("The connection was closed here before the operation had answered.");
-    // Whoever closes it in the middle of an answer gave that answer up, as Express does with an error that comes late.
-    if (this.begun) abandon();
-    else this.#givingUp = setTimeout(abandon, policy.leaseMs).unref();
-    return true;
   }
 
-  /** Or here, on this side. HTTP/2 does not tell. */
-  #isClosedByClient(): boolean {
-    const socket = this.#standIn?.socket;
-    if (socket === undefined || !hasOwnFields(this.#response)) return true;
-    return socket.readableEnded || socket.errored !== null;
-  }
-
-  /** The end of a response whose client is gone. */
-  #leave(): void {
-    this.#phase = "over";
-    this.#restore();
-    setClosed(this.#response, true);
-    this.natural.emit.call(this.#response, "close");
-    this.#over();
+  /**
+   * The rest of an open answer goes nowhere. A stream may have no end: after a while its handler is told that nobody
+   * listens.
+   */
+  #goOnAlone(): void {
+    if (this.#streams) this.#givingUp = setTimeout(() => this.#break(undefined), ALONE_MS).unref();
+    this.#owesDrain = true;
+    this.#drain();
   }
 
   #break(error: unknown): void {
     this.#settings.owner.flag("TRUNCATED");
-    this.#phase = "over";
-    this.#restore();
-    this.natural.destroy.call(this.#response, error);
+    this.#leave(() => this.natural.destroy.call(this.#response, error));
   }
 
-  /** Somebody writes to the socket himself, or closes it: whatever the client gets, it is nothing that is recorded. */
-  #takenOver(): void {
-    if (this.#phase !== "held" || this.#ended) return;
-    this.#phase = "over";
-    this.#restore();
-    const detail = "The operation wrote to the connection itself, so its answer is not known.";
+  /** Somebody writes to the socket himself, or closes it. Answers false where there is an answer on its way. */
+  #takenOver(): boolean {
+    if (this.#ended && (this.#phase === "ending" || this.#phase === "opening")) return false;
+    if (this.#phase !== "held") return true;
+    this.#leave(() => {});
+    // Whatever the client gets, it is nothing that is recorded.
+    const detail = "The operation took the connection for itself, so its answer is not known.";
     this.#settings.owner.unknown(detail).catch((error: unknown) => this.#fail(error));
+    return true;
   }
 
   #fail(error: unknown): void {
     console.error("onceward: an answer could not be recorded or sent:", error);
+    this.#leave(() => this.natural.destroy.call(this.#response));
+  }
+
+  /** From here on the response is Node's again, which may do a last thing with it. */
+  #leave(last: () => void): void {
     this.#phase = "over";
     this.#restore();
-    this.natural.destroy.call(this.#response);
+    last();
+    this.#release();
   }
 
-  /** Gives Node its response back as it was before anything was answered. */
+  /** Gives Node its response back as it was before anything was answered; once. */
   #restore(): void {
-    const response = this.#response;
-    if (hasOwnFields(response)) {
-      pretend(response, "fresh");
-      // A replay has the usual words, so the first answer has them too.
-      response.statusMessage = "";
-    }
-    if (this.#standIn === null) return;
-    if (response.socket === this.#standIn.proxy) setSocket(response, this.#standIn.socket);
-    this.#standIn.release();
+    if (this.#isNatural) return;
+    this.#isNatural = true;
+    this.#unmask();
+    pretend(this.#response, "fresh");
+    // A replay has the usual words, so the first answer has them too.
+    if (hasOwnFields(this.#response)) this.#response.statusMessage = "";
   }
 
-  #over(): void {
-    if (this.#isReleased) return;
-    this.#isReleased = true;
-    this.#body.release();
-    this.#settings.onOver();
+  /** Tells everybody of the connection's end; of the response's own, all is free again. */
+  #release(): void {
+    const over = (): void => {
+      if (this.#isOver) return;
+      this.#isOver = true;
+      clearTimeout(this.#givingUp);
+      this.#body.release();
+      this.#settings.held.letGo();
+    };
+    if (this.#isGone) over();
+    else this.#response.once("close", over);
+    this.#connection.release();
   }
 }
 
@@ -376,12 +358,6 @@ function bytesOf(chunk: unknown, encoding: unknown): Uint8Array {
 function callbackOf(encoding: unknown, callback: unknown): Callback | undefined {
   if (typeof encoding === "function") return encoding as Callback;
   return typeof callback === "function" ? (callback as Callback) : undefined;
-}
-
-function mediaType(head: ResponseHead): string {
-  const value = headerValue(head.headers, "content-type") ?? "";
-  const end = value.indexOf(";");
-  return (end < 0 ? value : value.slice(0, end)).trim().toLowerCase();
 }
 
 /** RFC 9110 §15.3.5, §15.4.5: what is written to such an answer goes nowhere. */

@@ -1,7 +1,6 @@
 // The methods of a response that are replaced while it is held. They sit on the instance: Express changes prototypes.
 
 import type { ServerResponse } from "node:http";
-import type { Socket } from "node:net";
 import type { IdempotencyClaim } from "../claim.js";
 
 /** Carries the capture on its response. */
@@ -16,7 +15,6 @@ export interface Natural {
   readonly writeHead: Loose;
   readonly flushHeaders: Loose;
   readonly destroy: Loose;
-  readonly emit: Loose;
 }
 
 /** Told what is done to the response. */
@@ -27,15 +25,11 @@ export interface Capturing {
   readonly isOver: boolean;
   readonly begun: boolean;
   readonly ended: boolean;
-  /** What is seen of the connection. */
-  readonly socket: Socket | null;
   onWriteHead(status: unknown, reason: unknown, headers: unknown): void;
   onWrite(chunk: unknown, encoding: unknown, callback: unknown): boolean;
   onEnd(chunk: unknown, encoding: unknown, callback: unknown): void;
   onFlushHeaders(): void;
   onDestroy(error: unknown): void;
-  /** Whether the event is to be kept from those who listen. */
-  onEvent(event: unknown): boolean;
 }
 
 interface Overridden extends ServerResponse {
@@ -54,8 +48,8 @@ export function captureOf(response: ServerResponse): Capturing | undefined {
 }
 
 export function naturalOf(response: ServerResponse): Natural {
-  const { write, end, writeHead, flushHeaders, destroy, emit } = response as unknown as Natural;
-  return { write, end, writeHead, flushHeaders, destroy, emit };
+  const { write, end, writeHead, flushHeaders, destroy } = response as unknown as Natural;
+  return { write, end, writeHead, flushHeaders, destroy };
 }
 
 /** Whether a response keeps its state in fields of its own, as those of HTTP/1.1 do and those of HTTP/2 do not. */
@@ -72,25 +66,11 @@ export function override(response: ServerResponse, capture: Capturing): void {
   held["writeHead"] = writeHead;
   held["flushHeaders"] = flushHeaders;
   held["destroy"] = destroy;
-  held["emit"] = emit;
   held["writeContinue"] = none;
   held["writeProcessing"] = none;
   held["writeEarlyHints"] = noHints;
   held["addTrailers"] = none;
   if (!hasOwnFields(response)) Object.defineProperties(response, GETTERS);
-}
-
-/** Shows another socket through a response that has it in a field. */
-export function setSocket(response: ServerResponse, socket: Socket): void {
-  if (hasOwnFields(response)) (response as { socket: Socket | null }).socket = socket;
-}
-
-/** Sets what Node says of a response whose connection is closed. */
-export function setClosed(response: ServerResponse, closed: boolean): void {
-  if (!hasOwnFields(response)) return;
-  const fields = response as { destroyed: boolean; _closed?: boolean };
-  fields.destroyed = closed;
-  if (Object.hasOwn(response, "_closed")) fields._closed = closed;
 }
 
 /** Lets the response look as if its head had been sent, or all of it, or nothing. */
@@ -133,11 +113,6 @@ function destroy(this: Overridden, error?: unknown): unknown {
   return this;
 }
 
-function emit(this: Overridden, event: unknown, ...values: unknown[]): unknown {
-  const capture = this[CAPTURE];
-  return capture.onEvent(event) ? true : capture.natural.emit.call(this, event, ...values);
-}
-
 /** SPEC §5.7: responses to keyed requests carry no 1xx and no trailers. */
 function none(): boolean {
   return true;
@@ -148,7 +123,7 @@ function noHints(_hints: unknown, callback?: () => void): boolean {
   return true;
 }
 
-type Getting = "headersSent" | "_header" | "writableEnded" | "finished" | "socket";
+type Getting = "headersSent" | "_header" | "writableEnded" | "finished";
 
 /** Where Node asks the stream of HTTP/2, which knows nothing of what is held. */
 function getter(name: Getting, held: (capture: Capturing) => unknown): PropertyDescriptor {
@@ -166,7 +141,6 @@ const GETTERS: PropertyDescriptorMap = {
   _header: getter("_header", (capture) => capture.begun),
   writableEnded: getter("writableEnded", (capture) => capture.ended),
   finished: getter("finished", (capture) => capture.ended),
-  socket: getter("socket", (capture) => capture.socket ?? undefined),
   // Middlewares that know HTTP/1.1 call it; in HTTP/2 it would send.
   _implicitHeader: {
     configurable: true,

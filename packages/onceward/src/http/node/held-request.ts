@@ -1,10 +1,11 @@
-// The body of a keyed request, read whole before the claim (SPEC §5.5) and put back, so that whoever parses it can.
+// A keyed request: its body is read whole before the claim (SPEC §5.5), and put back for whoever parses it.
 
 import { Buffer } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import { IdempotencyError } from "../../core/errors.js";
 import { Budget } from "../budget.js";
+import { HeldConnection, isCutOff } from "./connection.js";
 import { HeldBody } from "./held-body.js";
 import { Spool } from "./spool.js";
 
@@ -36,6 +37,7 @@ const disk = new Budget(4 * 1_024 * 1_048_576);
 interface ReadableState {
   readonly ended: boolean;
   endEmitted: boolean;
+  dataEmitted: boolean;
   readonly highWaterMark: number;
 }
 
@@ -45,12 +47,14 @@ interface Internals {
   readonly stream?: { readonly endAfterHeaders?: boolean };
 }
 
-export class RequestBody {
+export class HeldRequest {
   readonly #request: IncomingMessage;
   readonly #bounds: BodyBounds;
   readonly #held: HeldBody;
   #spool: Spool | null = null;
   #bytes = 0;
+  #isKept = false;
+  #connection: HeldConnection | null = null;
 
   constructor(request: IncomingMessage, bounds: BodyBounds) {
     this.#request = request;
@@ -59,78 +63,123 @@ export class RequestBody {
   }
 
   /**
-   * Gives the body's bytes to `sink`, or answers what a parser that came before has made of them. Rejects with `request_too_large`, `upstream_unavailable` where there is no room for it, or
-   * {@link UploadBrokenOff}.
+   * Keeps the body in memory for {@link read}, before somebody parses it. One of more than `maxBytes` is left to whoever
+   * does. Rejects with {@link UploadBrokenOff}.
    */
-  async read(sink: Sink, made: ParsedBody): Promise<{ readonly parsed: unknown } | undefined> {
+  async keep(maxBytes: number): Promise<void> {
     const request = this.#request;
-    const { maxBytes } = this.#bounds;
-    if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
-    if (!declaresBody(request)) return undefined;
-    if (request.readableDidRead || request.readableEnded) return readParsed(made, sink);
-    await this.#receive(sink);
-    return undefined;
+    if (Number(request.headers["content-length"] ?? 0) > maxBytes || !declaresBody(request) || isRead(request)) return;
+    this.#isKept = await this.#receive(
+      () => undefined,
+      (piece) => this.#bytes <= maxBytes && this.#held.add(piece, true),
+      null,
+    );
   }
 
-  /** Frees memory and disk; after the answer. */
-  dispose(): void {
+  /**
+   * Gives the body's bytes to `sink`, or answers what a parser that came before has made of them. From then on nobody is
+   * told of the connection's end until {@link letGo}. Rejects with `request_too_large`, `upstream_unavailable` where there
+   * is no room for it, or {@link UploadBrokenOff}.
+   */
+  async read(sink: Sink, made: ParsedBody): Promise<{ readonly parsed: unknown } | undefined> {
+    const left = await this.#readBody(sink, made);
+    if (isCutOff(this.#request)) throw brokenOff();
+    this.#connection = new HeldConnection(this.#request);
+    return left;
+  }
+
+  /** Where it was read. */
+  get connection(): HeldConnection | null {
+    return this.#connection;
+  }
+
+  /** Frees memory and disk, and tells everybody of the connection; after the answer. */
+  letGo(): void {
+    this.#connection?.release();
     this.#held.release();
     // Closing a file without a name loses nothing, whatever it answers.
     this.#spool?.close().catch(() => undefined);
     this.#spool = null;
   }
 
-  #receive(sink: Sink): Promise<void> {
+  async #readBody(sink: Sink, made: ParsedBody): Promise<{ readonly parsed: unknown } | undefined> {
+    const request = this.#request;
+    const { maxBytes } = this.#bounds;
+    if (this.#isKept) {
+      if (this.#bytes > maxBytes) throw tooLarge(maxBytes);
+      sink(this.#held.bytes);
+      return undefined;
+    }
+    if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+    if (!declaresBody(request)) return undefined;
+    if (isRead(request)) return readParsed(made, sink);
+    const take = (piece: Uint8Array): void => {
+      if (this.#bytes > maxBytes) throw tooLarge(maxBytes);
+      sink(piece);
+    };
+    const fits = (piece: Uint8Array): boolean =>
+      this.#spool === null && this.#bytes <= IN_MEMORY_BYTES && this.#held.add(piece, true);
+    await this.#receive(take, fits, (piece) => this.#file(piece));
+    return undefined;
+  }
+
+  /**
+   * Reads to the end, and puts back what was read. What does not fit is filed; without `file`, it is put back at once, and
+   * the answer is false.
+   */
+  #receive(
+    take: Sink,
+    fits: (piece: Uint8Array) => boolean,
+    file: ((piece: Uint8Array) => Promise<void>) | null,
+  ): Promise<boolean> {
     const request = this.#request;
     return new Promise((resolve, reject) => {
       let filing = false;
-      const settle = (error?: unknown): void => {
+      const settle = (whole: boolean, error?: unknown): void => {
         request.off("readable", onReadable).off("close", onBroken).off("aborted", onBroken).off("error", onBroken);
-        if (error === undefined) resolve();
+        if (error === undefined) resolve(whole);
         else reject(error);
       };
-      const onBroken = (): void => settle(new UploadBrokenOff("The request's body broke off."));
+      const onBroken = (): void => settle(false, brokenOff());
       const goOn = (): void => {
         // To read from an empty stream would end it, before whoever parses it listens.
         while (request.readableLength > 0) {
-          const piece = this.#readPiece(sink);
-          if (this.#spool === null && this.#fitsMemory(piece)) continue;
+          const piece = bytesOf(request.read(), request.readableEncoding);
+          this.#bytes += piece.length;
+          take(piece);
+          if (fits(piece)) continue;
+          if (file === null) {
+            request.unshift(piece);
+            this.#putBack();
+            settle(false);
+            return;
+          }
           filing = true;
-          this.#file(piece).then(() => {
-            filing = false;
-            onReadable();
-          }, settle);
+          file(piece).then(
+            () => {
+              filing = false;
+              onReadable();
+            },
+            (error) => settle(false, error),
+          );
           return;
         }
         if (!stateOf(request).ended) return;
         this.#putBack();
-        settle();
+        settle(true);
       };
       const onReadable = (): void => {
         if (filing) return;
         try {
           goOn();
         } catch (error) {
-          settle(error);
+          settle(false, error);
         }
       };
-      if (request.destroyed && !stateOf(request).ended) onBroken();
-      else if (stateOf(request).ended) onReadable();
+      if (stateOf(request).ended) onReadable();
+      else if (request.destroyed) onBroken();
       else request.on("readable", onReadable).on("close", onBroken).on("aborted", onBroken).on("error", onBroken);
     });
-  }
-
-  #readPiece(sink: Sink): Uint8Array {
-    const piece = bytesOf(this.#request.read(), this.#request.readableEncoding);
-    const { maxBytes } = this.#bounds;
-    this.#bytes += piece.length;
-    if (this.#bytes > maxBytes) throw tooLarge(maxBytes);
-    sink(piece);
-    return piece;
-  }
-
-  #fitsMemory(piece: Uint8Array): boolean {
-    return this.#bytes <= IN_MEMORY_BYTES && this.#held.add(piece, true);
   }
 
   async #file(piece: Uint8Array): Promise<void> {
@@ -152,7 +201,12 @@ export class RequestBody {
   #putBack(): void {
     if (this.#spool !== null) readFrom(this.#request, this.#spool);
     else if (this.#held.length > 0) this.#request.unshift(this.#held.bytes);
+    stateOf(this.#request).dataEmitted = false;
   }
+}
+
+function isRead(request: IncomingMessage): boolean {
+  return request.readableDidRead || request.readableEnded;
 }
 
 /** Whether there is anything to read. */
@@ -202,6 +256,10 @@ function stateOf(request: IncomingMessage): ReadableState {
 
 function bytesOf(piece: unknown, encoding: BufferEncoding | null): Uint8Array {
   return typeof piece === "string" ? Buffer.from(piece, encoding ?? "utf8") : (piece as Uint8Array);
+}
+
+function brokenOff(): UploadBrokenOff {
+  return new UploadBrokenOff("The client went away before its request had begun.");
 }
 
 function tooLarge(maxBytes: number): IdempotencyError {
