@@ -3,14 +3,22 @@
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { PGlite } from "@electric-sql/pglite";
-import { lookUp, POSTGRES, type ServiceSource, startPostgres } from "@onceward/services";
-import type { SqlStatement } from "onceward";
+import {
+  type FaultProxy,
+  faultProxy,
+  lookUp,
+  POSTGRES,
+  type PrivateServer,
+  type ServiceSource,
+  startPostgres,
+} from "@onceward/services";
+import type { SqlStatement, Store } from "onceward";
 import { type PostgresClientLike, type PostgresStoreOptions, postgresStore } from "onceward/stores/postgres";
 import { sealedStore } from "onceward/stores/sealed";
 import { fakeClock, type StorePlace } from "onceward/testing";
 import pg from "pg";
 import postgres from "postgres";
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 
 export const source: ServiceSource = lookUp(POSTGRES);
 /** Why suites are skipped, or null; said once for each file. */
@@ -167,4 +175,87 @@ export function sharedPGlite(): () => StorePlace {
       execute: async ({ text, values }) => (await lite.query(text, [...values])).affectedRows ?? 0,
     };
   };
+}
+
+/** A server behind a relay, for tests that kill it, cut its connections, or look at it from beside. */
+export interface FaultBench {
+  readonly server: PrivateServer;
+  readonly relay: FaultProxy;
+  /** A pool that goes past the relay. */
+  readonly admin: pg.Pool;
+  /** The schema of the test's nodes. */
+  readonly schema: string;
+  /** Through the relay, unless another URL is given; ended after the test. */
+  pool(options?: pg.PoolConfig & { readonly url?: string }): pg.Pool;
+  postgresJs(): ReturnType<typeof postgres>;
+  /** An open store on the test's data, short of patience, as a node under load is to be; closed after the test. */
+  node(options?: Partial<PostgresStoreOptions>): Promise<Store>;
+  /** Ends every connection but one's own, as an administrator would. */
+  terminate(): Promise<void>;
+  /** Runs this after the test. */
+  after(close: () => unknown): void;
+}
+
+export function faultBench(): FaultBench {
+  let server: PrivateServer;
+  let relay: FaultProxy;
+  let admin: pg.Pool;
+  let schema = "";
+  const closing: (() => unknown)[] = [];
+  beforeAll(async () => {
+    server = await startPostgres();
+    relay = await faultProxy(server);
+    admin = poolOf(server.url);
+  }, 60_000);
+  afterAll(async () => {
+    await admin.end();
+    await relay.close();
+    await server.remove();
+  });
+  beforeEach(() => {
+    schema = newSchema();
+  });
+  afterEach(async () => {
+    relay.heal();
+    for (const close of closing.splice(0).reverse()) await close();
+  });
+  const bench: FaultBench = {
+    get server() {
+      return server;
+    },
+    get relay() {
+      return relay;
+    },
+    get admin() {
+      return admin;
+    },
+    get schema() {
+      return schema;
+    },
+    pool({ url = relay.through(server.url), ...options } = {}) {
+      const pool = poolOf(url, { connectionTimeoutMillis: 1_500, ...options });
+      closing.push(() => pool.end());
+      return pool;
+    },
+    postgresJs() {
+      // Where the types it fetches are lost with a connection, postgres.js rejects a promise that nobody can catch.
+      const options = { max: 5, connect_timeout: 2, backoff: () => 0.1, fetch_types: false, onnotice: () => {} };
+      const sql = postgres(relay.through(server.url), options);
+      closing.push(() => sql.end({ timeout: 1 }));
+      return sql;
+    },
+    async node(options = {}) {
+      const client = options.client ?? bench.pool();
+      const store = postgresStore({ maxWaitMs: 3_000, onWarning, schema, ...options, client });
+      closing.push(() => store.close());
+      await store.open();
+      return store;
+    },
+    async terminate() {
+      await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'`);
+    },
+    after: (close) => void closing.push(close),
+  };
+  return bench;
 }
