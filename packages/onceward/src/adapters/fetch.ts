@@ -2,7 +2,7 @@
 
 import type { IdempotencyClaim } from "../http/claim.js";
 import { createIdempotency, type IdempotencyOptions, type MiddlewareParts, middlewareOf } from "../http/idempotency.js";
-import { type FailedAnswer, serveWeb } from "../http/web.js";
+import { claimOfRequest, type FailedAnswer, serveWeb } from "../http/web.js";
 
 export type { AnswerInit, IdempotencyClaim, StepContext } from "../http/claim.js";
 export type { AccountResolver, BackgroundOptions, IdempotencyOptions } from "../http/idempotency.js";
@@ -29,9 +29,6 @@ export interface FetchIdempotency extends MiddlewareParts<Request> {
   ): (request: Request, ...rest: Rest) => Promise<Response>;
 }
 
-/** By request, for code that is given nothing but the request, such as the routes of a router. */
-const claims = new WeakMap<Request, IdempotencyClaim<Response>>();
-
 /**
  * Makes the middleware: `idempotency({ store, account })(handler)`.
  *
@@ -50,10 +47,7 @@ export function idempotency(options: FetchIdempotencyOptions): FetchIdempotency 
       const { response } = await serveWeb(runtime, {
         request,
         subject: request,
-        run(claim) {
-          claims.set(request, claim);
-          return handler(request, claim, ...platform);
-        },
+        run: (claim) => handler(request, claim, ...platform),
         failed: async (error): Promise<FailedAnswer> => ({ response: await onError(error, request), rethrow: false }),
         waitUntil: (work) => platform.find(canWait)?.waitUntil(work),
       });
@@ -63,12 +57,12 @@ export function idempotency(options: FetchIdempotencyOptions): FetchIdempotency 
 }
 
 /**
- * The claim of a request that is being handled.
+ * The claim of a request that is being handled, for code that is given nothing else, such as the routes of a router.
  *
  * @throws TypeError where the request did not come through {@link idempotency}.
  */
 export function claimOf(request: Request): IdempotencyClaim<Response> {
-  const claim = claims.get(request);
+  const claim = claimOfRequest(request);
   if (claim === undefined) throw new TypeError("This request did not come through idempotency().");
   return claim;
 }

@@ -33,8 +33,6 @@ export function idempotency<E extends Env = Env>(options: IdempotencyOptions<Con
   const runtime = createIdempotency(options);
   const { maxRequestBodyBytes } = runtime.policy;
   const middleware: MiddlewareHandler<E & IdempotencyEnv> = async (c, next) => {
-    // Another middleware has this request already, and its answer.
-    if (c.get("idempotency")?.key) return next();
     const { raw } = c.req;
     const route = c.req.matchedRoutes.at(-1)?.path;
     const { response, kind } = await serveWeb(runtime, {

@@ -46,18 +46,46 @@ export interface FailedAnswer {
   readonly rethrow: boolean;
 }
 
+/** Of requests under way, as the framework sees them: for code that is given nothing else, and for a second middleware. */
+const claims = new WeakMap<object, IdempotencyClaim<Response>>();
+
+/** The claim of a request that is being handled, or undefined where it came through no middleware. */
+export function claimOfRequest(subject: object): IdempotencyClaim<Response> | undefined {
+  return claims.get(subject);
+}
+
 /** Serves a request. Rejects where the handler's own error is to reach the platform, or a function of the options failed. */
-export async function serveWeb<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>): Promise<Served> {
-  const { request } = exchange;
+export async function serveWeb<Req extends object>(
+  runtime: Idempotency<Req>,
+  exchange: WebExchange<Req>,
+): Promise<Served> {
+  const { request, subject } = exchange;
+  const before = claims.get(subject);
+  // Another middleware has this request already, and its answer.
+  if (before !== undefined && before.key !== null) return { kind: "handler", response: await exchange.run(before) };
   if (!runtime.concerns(request.method, request.headers.has(runtime.header)))
-    return { kind: "handler", response: await exchange.run(passingClaim(wholeResponse)) };
+    return { kind: "handler", response: await run(exchange, passingClaim(wholeResponse)) };
   const served = serve(runtime, exchange);
   // SPEC §4.7: also where the client is gone, on platforms that would stop then.
   exchange.waitUntil?.(served.catch(() => {}));
   return served;
 }
 
-async function serve<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>): Promise<Served> {
+async function run<Req extends object>(
+  exchange: WebExchange<Req>,
+  claim: IdempotencyClaim<Response>,
+): Promise<Response> {
+  const { subject } = exchange;
+  claims.set(subject, claim);
+  try {
+    return await exchange.run(claim);
+  } finally {
+    // Handled once more, it is another request's attempt.
+    claims.delete(subject);
+  }
+}
+
+async function serve<Req extends object>(runtime: Idempotency<Req>, exchange: WebExchange<Req>): Promise<Served> {
   const { request, subject, route } = exchange;
   const { policy, memory } = runtime;
   const body = new WebBody(request, policy.maxRequestBodyBytes, memory);
@@ -89,14 +117,14 @@ async function serve<Req>(runtime: Idempotency<Req>, exchange: WebExchange<Req>)
   }
 }
 
-async function pass<Req>(
+async function pass<Req extends object>(
   policy: Policy,
   exchange: WebExchange<Req>,
   { headers, observation }: Extract<Begin, { kind: "pass" }>,
 ): Promise<Served> {
   const claim = passingClaim(wholeResponse);
   if (observation === null) {
-    const response = await exchange.run(claim);
+    const response = await run(exchange, claim);
     if (headers.length === 0) return { kind: "handler", response };
     // A copy, since that of a fetched answer cannot be changed.
     const extended = new Response(response.body, response);
@@ -105,7 +133,7 @@ async function pass<Req>(
   }
   const passed = observeBody(exchange.request, policy.maxRequestBodyBytes, observation);
   try {
-    const response = await exchange.run(claim);
+    const response = await run(exchange, claim);
     const head = { status: response.status, headers: [...response.headers] };
     void passed.then(() => observation.responseEnd(head));
     return { kind: "handler", response };
@@ -116,7 +144,7 @@ async function pass<Req>(
 }
 
 /** This request owns the key: whatever happens from here on, the claim is ended in one of its ways. */
-async function own<Req>(
+async function own<Req extends object>(
   runtime: Idempotency<Req>,
   exchange: WebExchange<Req>,
   owned: OwnedRequest<Response>,
@@ -125,7 +153,7 @@ async function own<Req>(
   let error: unknown;
   let answered: FailedAnswer;
   try {
-    const response = await exchange.run(owned.claim);
+    const response = await run(exchange, owned.claim);
     if (!isResponse(response)) throw new TypeError("The handler answered no Response.");
     answered = { response, rethrow: false };
   } catch (thrown) {
@@ -140,7 +168,7 @@ async function own<Req>(
   return ended;
 }
 
-async function failed<Req>(
+async function failed<Req extends object>(
   exchange: WebExchange<Req>,
   owned: OwnedRequest<Response>,
   error: unknown,
