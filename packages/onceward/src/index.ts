@@ -1,6 +1,4 @@
 // The public entry: policies, the store contract, records, history and errors.
-
-export { lacksTransactions } from "./core/claim-transaction.js";
 export type { Clock } from "./core/clock.js";
 export { systemClock } from "./core/clock.js";
 export type { Duration, Size } from "./core/duration.js";
@@ -47,3 +45,4 @@ export type {
   TransactionResult,
   Transactions,
 } from "./core/transactions.js";
+export { lacksTransactions } from "./core/transactions.js";

@@ -25,7 +25,12 @@ import { type ClaimOwner, misused } from "./claim-owner.js";
 import { IdempotencyError } from "./errors.js";
 import type { Answer, Fence, RecordId } from "./record.js";
 import type { Store } from "./store.js";
-import type { StoreTransactions, TransactionResult, Transactions } from "./transactions.js";
+import {
+  lacksTransactions,
+  type StoreTransactions,
+  type TransactionResult,
+  type Transactions,
+} from "./transactions.js";
 
 /** How a transaction ended for its claim. */
 export type TransactionEnd<T> =
@@ -60,19 +65,6 @@ function transactionsFor(store: Store, database: Transactions<unknown>): StoreTr
     );
   }
   return transactions;
-}
-
-/**
- * Why operations cannot have transactions with this store, as a sentence with the fix; null where they can (SPEC §7.1).
- * Where the user said that they are to, the store is refused at start.
- */
-export function lacksTransactions({ info, transactions }: Pick<Store, "info" | "transactions">): string | null {
-  if (transactions !== undefined) return null;
-  const fix =
-    info.name === "sqlite"
-      ? "give sqliteStore the `database` that your operations write to, instead of a `path`"
-      : "keep the records in the PostgreSQL, MySQL or SQLite database that your operations write to";
-  return `the ${info.name} store's records are in no database in which an operation could have a transaction: ${fix}`;
 }
 
 export class ClaimTransactions {

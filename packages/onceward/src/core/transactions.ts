@@ -43,3 +43,22 @@ export type TransactionResult<T> =
   | { readonly outcome: "failed"; readonly error: unknown }
   /** The word on the COMMIT was lost: it may or may not have taken effect. */
   | { readonly outcome: "unknown"; readonly error: unknown };
+
+/**
+ * Why operations cannot have transactions with this store, as a sentence with the fix; null where they can (SPEC §7.1).
+ * Where the user said that they are to, the store is refused at start.
+ */
+export function lacksTransactions({
+  info,
+  transactions,
+}: {
+  readonly info: { readonly name: string };
+  readonly transactions?: StoreTransactions;
+}): string | null {
+  if (transactions !== undefined) return null;
+  const fix =
+    info.name === "sqlite"
+      ? "give sqliteStore the `database` that your operations write to, instead of a `path`"
+      : "keep the records in the PostgreSQL, MySQL or SQLite database that your operations write to";
+  return `the ${info.name} store's records are in no database in which an operation could have a transaction: ${fix}`;
+}

@@ -5,6 +5,7 @@ import { IdempotencyError } from "../core/errors.js";
 import type { Policy, PolicyOptions } from "../core/policy.js";
 import { nearest, resolvePolicy, unsuitableStore } from "../core/resolve-policy.js";
 import type { Store } from "../core/store.js";
+import { lacksTransactions } from "../core/transactions.js";
 import type { AccountResolver } from "./accounts/resolver.js";
 import type { LayerOptions } from "./layer.js";
 
@@ -88,14 +89,8 @@ export function checkOptions(options: IdempotencyOptions<never>, more: readonly 
       "`account` is missing: give a function of the request that answers who is calling, a helper of onceward/accounts, or `singleTenant` where there is only one account.",
     );
   checkKinds(options);
-  const given: PolicyOptions =
-    transactional && policy.onInterrupted === undefined ? { ...policy, onInterrupted: "rerun" } : policy;
-  const resolved = resolvePolicy(given, { surface: "library", hasRoutes: true });
-  const unsuitable =
-    unsuitableStore(resolved, store.info) ??
-    (transactional && store.transactions === undefined
-      ? `the ${store.info.name} store is in no database that a transaction can span: remove \`transactional\`, or take the store of the database that the operation writes to`
-      : null);
+  const resolved = resolvePolicy(policy, { surface: "library", hasRoutes: true, transactional });
+  const unsuitable = unsuitableStore(resolved, store.info) ?? (transactional ? lacksTransactions(store) : null);
   if (unsuitable !== null) throw new IdempotencyError("store_unsuitable", `idempotency(): ${unsuitable}.`);
   return resolved;
 }

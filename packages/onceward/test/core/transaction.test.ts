@@ -2,10 +2,9 @@
 
 import { describe, expect, test } from "vitest";
 import type { OwnedClaim } from "../../src/core/claim.js";
-import { lacksTransactions } from "../../src/core/claim-transaction.js";
 import { type BeginRequest, Engine } from "../../src/core/engine.js";
 import type { EngineEvent } from "../../src/core/events.js";
-import type { SqlStatement, Transactions } from "../../src/core/transactions.js";
+import { lacksTransactions, type SqlStatement, type Transactions } from "../../src/core/transactions.js";
 import { memoryStore } from "../../src/stores/memory.js";
 import { fakeClock } from "../../src/testing/fake-clock.js";
 import { type Fault, type FaultOperation, faultStore } from "../../src/testing/fault-store.js";
