@@ -164,14 +164,17 @@ async function isOurs(table: Table): Promise<boolean> {
     when: "#version <= :version",
     values: { ":version": number(LAYOUT_VERSION), ":opened": text(new Date().toISOString()) },
   };
-  const written = await table.update(MARK, "SET #opened = :opened", condition, { look: true });
-  if (written.done) return true;
-  const version = written.found === null ? null : numberOf(written.found, "version");
-  if (version === null) return false;
-  throw new IdempotencyError(
-    "store_schema_newer",
-    `The DynamoDB table ${table.name} has layout ${version}, this version of Onceward knows ${LAYOUT_VERSION}: upgrade it.`,
-  );
+  for (;;) {
+    const written = await table.update(MARK, "SET #opened = :opened", condition, { look: true });
+    if (written.done) return true;
+    const version = written.found === null ? null : numberOf(written.found, "version");
+    if (version === null) return false;
+    if (version <= LAYOUT_VERSION) continue;
+    throw new IdempotencyError(
+      "store_schema_newer",
+      `The DynamoDB table ${table.name} has layout ${version}, this version of Onceward knows ${LAYOUT_VERSION}: upgrade it.`,
+    );
+  }
 }
 
 /** Turned on where it is not, as far as that is allowed; without it all is well, but each deletion is paid for. */

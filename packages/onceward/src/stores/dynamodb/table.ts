@@ -17,7 +17,10 @@ const ANYWAY: Condition = { when: null, values: {} };
 export type Written =
   /** `item`: after an update, and before a deletion, where it was asked for. */
   | { readonly done: true; readonly item: DynamoDBItem | null }
-  /** The condition does not hold. `found`: the item it does not hold for, where that was asked for. */
+  /**
+   * The condition did not hold. `found`: what is there, where that was asked for: the item that was judged or, where the
+   * server does not say or there was none, what is there a moment later.
+   */
   | { readonly done: false; readonly found: DynamoDBItem | null };
 
 export interface WriteOptions {
