@@ -178,6 +178,20 @@ describe("4.11 an operation that waits", () => {
     for (const { id } of requests.slice(1)) expect(await store.find(id)).toBeNull();
   });
 
+  it("for a lock that somebody else keeps does not keep the store from closing, and has no effect then", async () => {
+    const store = await opened({ maxWaitMs: 100, busyTimeoutMs: 600_000 });
+    const other = new DatabaseSync(path);
+    other.exec("BEGIN IMMEDIATE");
+    const requests = [claimOf(), claimOf()];
+    const claims = Promise.allSettled(requests.map((request) => store.claim(request)));
+    await store.close();
+    for (const result of await claims) expect(result).toMatchObject({ reason: { code: "store_unavailable" } });
+    other.exec("COMMIT");
+    other.close();
+    const next = await opened();
+    for (const { id } of requests) expect(await next.find(id)).toBeNull();
+  });
+
   it("in too long a queue is rejected at once", async () => {
     const store = await opened({ maxQueued: 10 });
     const results = await Promise.allSettled(Array.from({ length: 15 }, () => store.claim(claimOf())));
