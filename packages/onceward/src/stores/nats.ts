@@ -110,6 +110,7 @@ class NatsStore implements Store {
       const kept = await openBucket(this.#bucket, this.#settings);
       if (kept !== "crash") this.#durability = kept;
       await this.#clockCheck.look();
+      await this.#count.prepare();
     });
   }
 
@@ -222,6 +223,7 @@ class NatsStore implements Store {
     await this.#lane.close();
     await this.#heads.close();
     this.waiting.close();
+    this.#bucket.close();
     this.#remembered.clear();
   }
 

@@ -7,9 +7,9 @@ import type {
   NatsConnectionLike,
   NatsConsumerLike,
   NatsHeadersLike,
-  NatsStreamInfo,
 } from "./client.js";
 import { isConflict, isFull, unavailable } from "./faults.js";
+import { Link } from "./link.js";
 import { ScanReader } from "./scan-reader.js";
 
 export interface NatsAccess {
@@ -60,7 +60,10 @@ export class NatsBucket {
   readonly stream: string;
   readonly access: NatsAccess;
   readonly #subjects: string;
+  readonly #link: Link;
   #manager: JetStreamManagerLike | null = null;
+  /** The server's bound on messages, as it said last. */
+  #maxPayloadBytes = LONGEST_BYTES;
   /** The stream's own bound on messages, where it has one. */
   #maxMessageBytes = Number.POSITIVE_INFINITY;
 
@@ -68,6 +71,7 @@ export class NatsBucket {
     this.access = access;
     this.stream = `KV_${access.bucket}`;
     this.#subjects = `$KV.${access.bucket}.`;
+    this.#link = new Link(access.connection);
   }
 
   /** JetStream's API, without asking the server anything yet. */
@@ -76,15 +80,20 @@ export class NatsBucket {
     return this.#manager;
   }
 
-  /** `max_msg_size` of the stream; none where it is not above 0. */
-  boundMessages(maxMessageBytes: number): void {
+  /** From here on lost connections are waited for. `maxMessageBytes`: of the stream, where it is above 0. */
+  opened(maxMessageBytes: number): void {
     if (maxMessageBytes > 0) this.#maxMessageBytes = maxMessageBytes;
+    this.#link.open();
+  }
+
+  close(): void {
+    this.#link.close();
   }
 
   /** How long data may be beside a note of this length. The server may say otherwise after a reconnect. */
   longestData(noteBytes: number): number {
-    const serverBytes = this.access.connection.info?.max_payload ?? LONGEST_BYTES;
-    return Math.min(serverBytes, this.#maxMessageBytes, LONGEST_BYTES) - OVERHEAD_BYTES - noteBytes;
+    this.#maxPayloadBytes = this.access.connection.info?.max_payload ?? this.#maxPayloadBytes;
+    return Math.min(this.#maxPayloadBytes, this.#maxMessageBytes, LONGEST_BYTES) - OVERHEAD_BYTES - noteBytes;
   }
 
   async get(key: string): Promise<Stored | null> {
@@ -106,8 +115,9 @@ export class NatsBucket {
     const headers = this.access.headers();
     headers.set(NOTE_HEADER, note);
     const options = { headers, expect: { lastSubjectSequence: revision } };
+    const subject = `${prefix}${this.#subjects}${key}`;
     try {
-      return (await jetstream.publish(`${prefix}${this.#subjects}${key}`, data, options)).seq;
+      return (await this.#link.request(() => jetstream.publish(subject, data, options))).seq;
     } catch (error) {
       if (isConflict(error)) return null;
       if (!isFull(error)) throw unavailable(`write ${key}`, error);
@@ -127,7 +137,8 @@ export class NatsBucket {
 
   /** Messages in the stream: no fewer than there are keys of any kind. */
   async size(): Promise<number> {
-    return (await this.#state()).messages;
+    const { streams } = await this.manager();
+    return (await this.#try("count its messages", () => streams.info(this.stream))).state.messages;
   }
 
   /**
@@ -135,34 +146,35 @@ export class NatsBucket {
    * A key that is written meanwhile may come twice, the second time as it is then.
    */
   async *scan(pattern: string, { from, to }: Zone = EVERYTHING): AsyncGenerator<Listed> {
-    const doing = "scan its keys";
-    const lastThereIs = async () => Math.min(to, (await this.#state()).last_seq);
-    let end = await lastThereIs();
-    const consumer = await this.#try(doing, () => this.#consumer(pattern, from));
+    const last = () => this.#last(pattern);
+    let end = Math.min(to, await last());
+    if (end < from) return;
+    const consumer = await this.#try("scan its keys", () => this.#consumer(pattern, from));
+    const messages = await this.#try("scan its keys", () => consumer.consume({ max_messages: AHEAD }));
+    const reader = new ScanReader(messages, last);
     try {
-      if ((await consumer.info(true)).num_pending === 0) return;
-      const reader = new ScanReader(consumer, await this.#try(doing, () => consumer.consume({ max_messages: AHEAD })));
-      try {
-        for (let caughtUp = false; ; ) {
-          const message = await this.#try(doing, () => reader.next());
-          if (message === null || message.seq > to) return;
-          const note = message.headers === undefined ? null : noteOf(message.headers);
-          yield { key: message.subject.slice(this.#subjects.length), revision: message.seq, note };
-          if (message.info.pending === 0) return;
-          if (message.seq < end) continue;
-          // What was written while it read up to there is read too, since it may have been ahead of it before. Not more:
-          // where others write all the time there is no end.
-          if (!caughtUp) end = await lastThereIs();
-          if (caughtUp || message.seq >= end) return;
-          caughtUp = true;
-        }
-      } finally {
-        reader.close();
+      for (let caughtUp = false; ; ) {
+        const message = await reader.next();
+        if (message === null || message.seq > to) return;
+        const note = message.headers === undefined ? null : noteOf(message.headers);
+        yield { key: message.subject.slice(this.#subjects.length), revision: message.seq, note };
+        if (message.seq < end) continue;
+        // What was written while it read up to there is read too, since it may have been ahead of it before. Not more:
+        // where others write all the time there is no end.
+        if (!caughtUp) end = Math.min(to, await last());
+        if (caughtUp || message.seq >= end) return;
+        caughtUp = true;
       }
     } finally {
+      reader.close();
       // The server forgets it by itself later.
       consumer.delete().catch(() => {});
     }
+  }
+
+  /** The revision of the key that matches and was written last, as the stream's leader has it; 0 where there is none. */
+  async #last(pattern: string): Promise<number> {
+    return (await this.get(pattern))?.revision ?? 0;
   }
 
   #consumer(pattern: string, from: number): Promise<NatsConsumerLike> {
@@ -174,14 +186,9 @@ export class NatsBucket {
     });
   }
 
-  async #state(): Promise<NatsStreamInfo["state"]> {
-    const { streams } = await this.manager();
-    return (await this.#try("count its messages", () => streams.info(this.stream))).state;
-  }
-
   async #try<T>(doing: string, request: () => Promise<T>): Promise<T> {
     try {
-      return await request();
+      return await this.#link.request(request);
     } catch (error) {
       throw unavailable(`${doing} in bucket ${this.access.bucket}`, error);
     }

@@ -10,6 +10,8 @@ export interface NatsHeadersLike {
 export interface NatsConnectionLike {
   readonly info?: { readonly version: string; readonly max_payload: number; readonly headers?: boolean } | undefined;
   isClosed(): boolean;
+  /** Such as `disconnect` and `reconnect`, as they happen. */
+  status(): AsyncIterable<{ readonly type: string }> & { stop?(): void };
   publish(subject: string): void;
   subscribe(
     subject: string,
@@ -64,7 +66,7 @@ export interface NatsStreamInfo {
     readonly no_ack?: boolean;
     readonly mirror?: unknown;
   };
-  readonly state: { readonly messages: number; readonly last_seq: number };
+  readonly state: { readonly messages: number };
 }
 
 /** A stream as `jsm.streams.add()` takes it. */
@@ -97,7 +99,6 @@ export interface NatsConsumerOptions {
 }
 
 export interface NatsConsumerLike {
-  info(cached: boolean): Promise<{ readonly num_pending: number }>;
   consume(options: { readonly max_messages: number }): Promise<NatsMessagesLike>;
   delete(): Promise<boolean>;
 }
@@ -110,5 +111,4 @@ export interface NatsMessageLike {
   readonly subject: string;
   readonly seq: number;
   readonly headers?: NatsHeadersLike | undefined;
-  readonly info: { readonly pending: number };
 }

@@ -35,10 +35,19 @@ export function isTaken(error: unknown): boolean {
   return apiCode(error) === STREAM_NAME_IN_USE;
 }
 
+/** Nobody listened to the request: JetStream is off, or what was asked for has no leader just now. */
+export function isUnheard(error: unknown): boolean {
+  return (error as Error).name === "JetStreamNotEnabled" || (error as Error).name === "NoRespondersError";
+}
+
 /** What a caller of the store is told where a request failed: it may have taken effect, or may yet. */
 export function unavailable(doing: string, error: unknown): IdempotencyError {
   if (isIdempotencyError(error)) return error;
-  return new IdempotencyError("store_unavailable", `NATS could not ${doing}: ${messageOf(error)}`, { cause: error });
+  // A client gives up for ever after ten attempts, unless it is told otherwise.
+  const closed = (error as Error | null)?.name === "ClosedConnectionError";
+  const fix = closed ? " (connect with `maxReconnectAttempts: -1`, so that the client never gives up)" : "";
+  const reason = `NATS could not ${doing}: ${messageOf(error)}${fix}.`;
+  return new IdempotencyError("store_unavailable", reason, { cause: error });
 }
 
 /** What whoever opens the store is told, with the fix. */
@@ -53,7 +62,7 @@ export function cannotOpen(stream: string, doing: string, error: unknown): Idemp
   if (JETSTREAM_NOT_ENABLED.includes(code ?? 0)) {
     return refused("JetStream is not enabled for this account. Enable it in the server's configuration (`jetstream`).");
   }
-  if (name === "JetStreamNotEnabled") {
+  if (isUnheard(error)) {
     const reason = "nothing answers to JetStream's API.";
     return refused(`${reason} Start the server with \`-js\`, or give the account JetStream, or wait for a leader.`);
   }

@@ -44,7 +44,7 @@ export async function openBucket(bucket: NatsBucket, settings: NatsSettings): Pr
     const manager = await bucket.manager();
     const info = await stream(manager, bucket.stream, settings);
     assertFit(info, settings);
-    bucket.boundMessages(info.config.max_msg_size ?? -1);
+    bucket.opened(info.config.max_msg_size ?? -1);
     if (bucket.longestData(0) < LEAST_DATA_BYTES) throw tooSmall(settings.bucket);
     await mark(bucket, info, settings.bucket);
     return durabilityOf(info, settings);

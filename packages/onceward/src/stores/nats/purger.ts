@@ -18,12 +18,15 @@ export interface PurgerOptions {
 
 /** Records that are deleted at once. */
 const ABREAST = 50;
+/** All is read anew so often, since what a lagging replica did not show would be missed for ever. */
+const ANEW_EVERY_MS = 24 * 3_600_000;
 /** Chunks are orphaned where a process dies between writing them and their record: rarely. */
 const ORPHANS_EVERY_MS = 600_000;
 
 export class Purger {
   readonly #options: PurgerOptions;
-  readonly #zones = new ExpiryZones();
+  #zones = new ExpiryZones();
+  #anewAt = performance.now() + ANEW_EVERY_MS;
   #orphansAt = 0;
   #before: Promise<unknown> = Promise.resolve();
 
@@ -39,6 +42,10 @@ export class Purger {
   }
 
   async #purge(limit: number): Promise<number> {
+    if (performance.now() >= this.#anewAt) {
+      this.#anewAt = performance.now() + ANEW_EVERY_MS;
+      this.#zones = new ExpiryZones();
+    }
     let purged = 0;
     for (const zone of this.#zones.due(this.#options.judgedAt())) {
       purged += await this.#purgeZone(zone, limit - purged);

@@ -46,6 +46,11 @@ export class RecordCount {
     this.#options = options;
   }
 
+  /** Looks how much there is, so that the first claim need not. */
+  prepare(): Promise<void> {
+    return this.#look();
+  }
+
   /** Which limit stands in the way of another record of the account. */
   async reached(account: string): Promise<"account" | "store" | null> {
     if (this.#counts === null || this.#isStale(this.#counts, account)) await this.#look();
