@@ -18,7 +18,7 @@ export default defineConfig({
     passWithNoTests: true,
     projects: [
       ...["services", "onceward", "gateway"].map((name) => project(name, `packages/${name}`)),
-      project("examples", "examples"),
+      ...["examples", "torture"].map((name) => project(name, name)),
     ],
     coverage: { provider: "v8", include: ["packages/*/src/**/*.ts"], reporter: ["text", "html"] },
   },
