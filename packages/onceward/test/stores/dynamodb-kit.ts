@@ -5,7 +5,7 @@ import { DynamoDB, type DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
 import { type PrivateServer, startDynamodb } from "@onceward/services";
 import { afterAll, afterEach, beforeAll } from "vitest";
 import type { ClaimRequest, Store } from "../../src/core/store.js";
-import { type DynamoDBStoreOptions, dynamodbStore } from "../../src/stores/dynamodb.js";
+import { type DynamoDBItem, type DynamoDBStoreOptions, dynamodbStore } from "../../src/stores/dynamodb.js";
 import { clientOptions } from "./dynamodb-client.js";
 import { dynamodbFront, type Front } from "./dynamodb-front.js";
 
@@ -70,8 +70,18 @@ export function dynamodbKit(options: Parameters<typeof startDynamodb>[0] = {}): 
       return store;
     },
     async items(name) {
-      const { Items = [] } = await client().scan({ TableName: name, ConsistentRead: true });
-      return Items as Awaited<ReturnType<DynamodbKit["items"]>>;
+      const items: Awaited<ReturnType<DynamodbKit["items"]>> = [];
+      const reader = client();
+      for (let from: DynamoDBItem | undefined; ; ) {
+        const page = await reader.scan({
+          TableName: name,
+          ConsistentRead: true,
+          ...(from === undefined ? {} : { ExclusiveStartKey: from as Record<string, { S: string }> }),
+        });
+        items.push(...((page.Items ?? []) as typeof items));
+        from = page.LastEvaluatedKey as DynamoDBItem | undefined;
+        if (from === undefined) return items;
+      }
     },
   };
 }

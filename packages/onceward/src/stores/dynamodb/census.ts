@@ -57,8 +57,8 @@ export class Census {
 
   /** Makes room for one more record, or says which limit is reached. Rejects where only counting could tell, and cannot. */
   async reserve(account: string, moment: Moment): Promise<Limit | null> {
-    if (this.#count === null && this.#unseen(account)) await this.#take(moment, moment.now - OLD_MS);
-    if (this.#reached(account) !== null && this.#age(moment) >= FRESH_MS) {
+    const blind = this.#count === null && this.#unseen(account);
+    if (blind || (this.#reached(account) !== null && this.#age(moment) >= FRESH_MS)) {
       await this.#take(moment, moment.now - FRESH_MS + 1);
     }
     const limit = this.#reached(account);
