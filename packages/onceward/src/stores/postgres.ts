@@ -84,8 +84,8 @@ export function postgresStore(options: PostgresStoreOptions): Store {
 export function postgresSchema(options: PostgresSchemaOptions & { readonly from?: number } = {}): string {
   assertNames(options);
   const names = namesOf(options.schema ?? null, options.prefix ?? PREFIX);
-  const schema = names.schema === null ? "" : `CREATE SCHEMA IF NOT EXISTS "${names.schema}";\n`;
-  return `BEGIN;\n${schema}${migrations(names, options.from ?? 0)}\nCOMMIT;\n`;
+  const schema = names.schema === null ? "" : `CREATE SCHEMA IF NOT EXISTS "${names.schema}";\n\n`;
+  return `BEGIN;\n\n${schema}${migrations(names, options.from ?? 0)}\n\nCOMMIT;\n`;
 }
 
 const PREFIX = "onceward_";

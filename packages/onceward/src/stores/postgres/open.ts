@@ -133,9 +133,9 @@ async function bringUpToDate(session: Session, names: Names, place: string): Pro
   await session.query({ text: lock, values: [`onceward ${names.schema} ${names.prefix}`] });
   const version = await foundVersion(session, names, place);
   if (version === SCHEMA_VERSION) return;
-  const exists = "SELECT to_regnamespace(quote_ident($1::text))::text";
-  const [row] = await session.query({ text: exists, values: [names.schema] });
-  if (row?.[0] === null) await session.execute(`CREATE SCHEMA "${names.schema}"`);
+  const exists = "SELECT '' FROM pg_namespace WHERE nspname = $1::text";
+  const schemas = await session.query({ text: exists, values: [names.schema] });
+  if (schemas.length === 0) await session.execute(`CREATE SCHEMA "${names.schema}"`);
   await session.execute(migrations(names, version));
 }
 
@@ -143,8 +143,10 @@ async function bringUpToDate(session: Session, names: Names, place: string): Pro
 async function foundVersion(asked: Queries | Session, names: Names, place: string): Promise<number> {
   const ask = async (text: string, values: readonly string[]) =>
     "once" in asked ? asked.once(text, values) : asked.query({ text, values });
-  const [exists] = await ask("SELECT to_regclass($1::text)::text", [names.version]);
-  if (exists?.[0] === null) return 0;
+  // Not by to_regclass, which may not have heard yet of a table that another process made while this one waited.
+  const exists = `SELECT '' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1::text AND c.relname = $2::text`;
+  if ((await ask(exists, [names.schema ?? "", `${names.prefix}schema`])).length === 0) return 0;
   let rows: Awaited<ReturnType<typeof ask>>;
   try {
     rows = await ask(`SELECT version::text FROM ${names.version}`, []);

@@ -38,7 +38,7 @@ export function namesOf(schema: string | null, prefix: string): Names {
  * `vacuum_truncate` would lock the table, and make PostgreSQL take it for a small one, for which it reads all of it.
  */
 const MIGRATIONS: readonly ((names: Names) => string)[] = [
-  ({ prefix, records, shared, runs, audit, version }) => `
+  ({ prefix, records, shared, version }) => `
 CREATE TABLE ${version} (version integer NOT NULL);
 INSERT INTO ${version} VALUES (0);
 
@@ -69,8 +69,8 @@ CREATE INDEX ${prefix}records_expiry ON ${records} (expires_at);
 CREATE INDEX ${prefix}records_account ON ${records} (account_hash, seq) INCLUDE (expires_at);
 CREATE INDEX ${prefix}records_unknown ON ${records} (seq) WHERE unknown;
 
-CREATE TABLE ${shared} (name text COLLATE "C" PRIMARY KEY, value bytea NOT NULL);
-
+CREATE TABLE ${shared} (name text COLLATE "C" PRIMARY KEY, value bytea NOT NULL);`,
+  ({ runs, audit }) => `
 CREATE TABLE ${runs} (
   id text COLLATE "C" PRIMARY KEY,
   at bigint NOT NULL,
@@ -88,12 +88,8 @@ CREATE TABLE ${audit} (id text COLLATE "C" PRIMARY KEY, entry text NOT NULL);`,
 /** The version that this code reads and writes. */
 export const SCHEMA_VERSION: number = MIGRATIONS.length;
 
-/** The statements from one version to the newest, to be run in one transaction. */
-export function migrations(names: Names, from: number): string {
-  const change = `\nUPDATE ${names.version} SET version = ${SCHEMA_VERSION};`;
-  return (
-    MIGRATIONS.slice(from)
-      .map((migration) => migration(names))
-      .join("\n") + change
-  );
+/** The statements from one version to another, to be run in one transaction. */
+export function migrations(names: Names, from: number, to: number = SCHEMA_VERSION): string {
+  const steps = MIGRATIONS.slice(from, to).map((migration) => migration(names).trim());
+  return [...steps, `UPDATE ${names.version} SET version = ${to};`].join("\n\n");
 }
