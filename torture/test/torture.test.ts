@@ -72,6 +72,7 @@ for (const [name, { missing: reason, start }] of Object.entries(PLACES)) {
     }, 120_000);
 
     afterAll(async () => {
+      for (const child of alive) child.kill("SIGKILL");
       await reader.end();
       downstream.close();
       await place.remove();
@@ -134,8 +135,8 @@ for (const [name, { missing: reason, start }] of Object.entries(PLACES)) {
           await startServer({ ...life, ...draw }).died;
         }
       })();
-      const broken = Promise.race(clients);
-      await Promise.race([lives, broken]);
+      // A client ends before that only where it failed.
+      await Promise.race([lives, Promise.race(clients)]);
       state.over = true;
       const last = startServer({ ...life, at: 0, moment: "before" });
       await Promise.all(clients).finally(() => last.child.kill("SIGKILL"));
@@ -145,10 +146,15 @@ for (const [name, { missing: reason, start }] of Object.entries(PLACES)) {
   });
 }
 
+/** A test that fails leaves its server to be ended. */
+const alive = new Set<ChildProcess>();
+
 function startServer(life: object): { readonly child: ChildProcess; readonly died: Promise<void> } {
   const script = fileURLToPath(new URL("../src/server.mjs", import.meta.url));
   const child = spawn(process.execPath, [script, JSON.stringify(life)], { stdio: ["ignore", "ignore", "inherit"] });
+  alive.add(child);
   const died = once(child, "exit").then(([code, signal]) => {
+    alive.delete(child);
     if (signal !== "SIGKILL") throw new Error(`a server ended by itself, with code ${code}`);
   });
   // Reported to whoever waits for it.
