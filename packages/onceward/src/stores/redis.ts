@@ -183,7 +183,7 @@ class RedisStore implements Store {
       ({ status, value, now } = await this.#lanes.submit(claimMember(place, request, true)));
     }
     if (status === "A" || status === "S") return { outcome: "full", limit: status === "A" ? "account" : "store" };
-    if (status === "N") return { outcome: "claimed", record: claimedRecord(request, now), now };
+    if (status === "N" || status === "U") return { outcome: "claimed", record: claimedRecord(request, now), now };
     return { outcome: status === "C" ? "claimed" : "found", record: readRecord(id, bytesOf(value)), now };
   }
 
@@ -192,7 +192,7 @@ class RedisStore implements Store {
   }
 
   complete(id: RecordId, fence: Fence, answer: Answer): Promise<boolean> {
-    return this.#held("complete", id, fence, { one: answer.status, bytes: answer.payload });
+    return this.#held("complete", id, fence, { one: answer.status, bytes: Buffer.from(answer.payload) });
   }
 
   interrupt(id: RecordId, fence: Fence, status: number, by: "owner" | "finder"): Promise<boolean> {
@@ -210,7 +210,7 @@ class RedisStore implements Store {
 
   settle(id: RecordId, fence: Fence, next: { readonly fence: Fence; readonly answer: Answer }): Promise<boolean> {
     const { status, payload } = next.answer;
-    return this.#held("settle", id, fence, { one: status, bytes: payload, nextFence: next.fence });
+    return this.#held("settle", id, fence, { one: status, bytes: Buffer.from(payload), nextFence: next.fence });
   }
 
   release(id: RecordId, fence: Fence): Promise<boolean> {
@@ -277,9 +277,9 @@ class RedisStore implements Store {
       while (purged < limit) {
         const most = String(Math.min(limit - purged, PURGED_AT_ONCE));
         const reply = await this.#purge.run(node.send, [], [...this.#common(), most, names]);
-        const [cleared = 0, kept = 0] = (reply as readonly RedisReply[]).map(Number);
+        const [cleared = 0, batches = 0] = (reply as readonly RedisReply[]).map(Number);
         purged += cleared;
-        if (cleared + kept === 0) break;
+        if (cleared + batches === 0) break;
       }
     }
     return purged;

@@ -3,7 +3,7 @@
 import { IdempotencyError } from "../../core/errors.js";
 import type { RecordId } from "../../core/record.js";
 import { Gatherer, type GathererOptions, type Reply } from "../gathering/gatherer.js";
-import { ByteReader } from "./bytes.js";
+import { ByteReader, ByteWriter } from "./bytes.js";
 import type { RedisArgument, RedisLink, RedisNode } from "./link.js";
 import { ACT } from "./lua/act.js";
 import { CLAIM } from "./lua/claim.js";
@@ -19,8 +19,10 @@ export interface Member {
   readonly kind: LaneKind;
   readonly id: RecordId;
   readonly place: Place;
-  /** As the script of its kind takes it. */
-  readonly bytes: Buffer;
+  /** How many bytes it takes, about. */
+  readonly bytes: number;
+  /** Writes it as the script of its kind takes it. */
+  readonly write: (writer: ByteWriter) => void;
   /** False where it is of no use but beside the record's indexes. */
   readonly mayTravelAlone: boolean;
 }
@@ -80,7 +82,7 @@ export class Lanes {
     if (gatherer === undefined) {
       gatherer = new Gatherer({
         ...this.#settings.gathering,
-        sizeOf: ({ bytes }) => bytes.byteLength,
+        sizeOf: ({ bytes }) => bytes,
         send: (members) => this.#send(name, members),
       });
       this.#gatherers.set(lane, gatherer);
@@ -110,8 +112,8 @@ export class Lanes {
         const member = members[index] as Member;
         const outcome = outcomes?.[at];
         if (outcome?.status === "L") waiting.push(index);
-        else if (outcome !== undefined && outcome.status !== "M") replies[index] = replyOf(member, outcome);
-        else travellers.push(index);
+        else if (outcome === undefined || outcome.status === "M") travellers.push(index);
+        else replies[index] = this.#replyOf(member, outcome);
       }
       await Promise.all(
         travellers.map(async (index) => (replies[index] = await this.#sendAlone(members[index] as Member))),
@@ -143,11 +145,17 @@ export class Lanes {
       const send = (...command: RedisArgument[]) => this.#link.send(key, ...command);
       const [outcome] = await this.#call(send, "2", [key], [member]);
       if (outcome === undefined) throw new Error("a script answered nothing");
-      if (outcome.status === "N" || outcome.status === "1") this.#onUnlisted(member.id);
-      return replyOf(member, outcome);
+      if (outcome.status === "1") this.#onUnlisted(member.id);
+      return this.#replyOf(member, outcome);
     } catch (error) {
       return { ok: false, error: unavailable(error) };
     }
+  }
+
+  #replyOf({ id }: Member, outcome: Outcome): Reply<Outcome> {
+    if (outcome.status === "U") this.#onUnlisted(id);
+    if (outcome.status !== "E") return { ok: true, value: outcome };
+    return { ok: false, error: faultOf(id, outcome.value?.toString() ?? "") };
   }
 
   async #call(
@@ -159,8 +167,9 @@ export class Lanes {
     const { prefix, stamp, limits, flags, gathering } = this.#settings;
     const claims = members[0]?.kind === "claims";
     const script = claims ? this.#claim : flags() ? this.#flaggedAct : this.#act;
-    const batch = Buffer.concat(members.map(({ bytes }) => bytes));
-    const args = [prefix, stamp(), mode, ...(claims ? limits : []), batch];
+    const writer = new ByteWriter(members.reduce((sum, { bytes }) => sum + bytes, 0));
+    for (const { write } of members) write(writer);
+    const args = [prefix, stamp(), mode, ...(claims ? limits : []), writer.take()];
     try {
       const reply = await inTime(script.run(send, keys, args), gathering.giveUpAfterMs);
       if (!Buffer.isBuffer(reply)) throw new Error("a script answered no bytes");
@@ -180,12 +189,6 @@ function outcomesOf(reply: Buffer): readonly Outcome[] {
     outcomes.push({ status, value: WITH_VALUE.includes(status) ? reader.block() : null, now });
   }
   return outcomes;
-}
-
-function replyOf({ id }: Member, outcome: Outcome): Reply<Outcome> {
-  if (outcome.status !== "E") return { ok: true, value: outcome };
-  const reason = outcome.value?.toString() ?? "";
-  return { ok: false, error: faultOf(id, reason) };
 }
 
 function faultOf(id: RecordId, reason: string): IdempotencyError {

@@ -11,7 +11,7 @@ import { readRecord, stateByte } from "./record-bytes.js";
 import { Script } from "./script.js";
 
 /** Records that a script looks at in one go, over all of a node's places. */
-const LOOKED_AT = 1_000;
+const LOOKED_AT = 500;
 const script = new Script(LIST);
 
 /** Where an entry stands among those of all places: by the instant and the number of its name, then by its place. */
@@ -57,7 +57,7 @@ function starts(places: NodePlaces["places"], before: Position | null): Buffer {
   const writer = new ByteWriter(32 * places.length);
   for (const { name, index } of places) {
     // Of entries of the same instant and number, those of lower places come later.
-    const start = before === null ? "+" : `${index < before.place ? "" : "("}${before.ms}-${before.number}`;
+    const start = before === null ? "" : `${index < before.place ? "" : "("}${before.ms}-${before.number}`;
     writer.byte(name.length).ascii(name).byte(start.length).ascii(start);
   }
   return writer.take();

@@ -2,7 +2,8 @@
 
 import type { Fence, RecordId } from "../../core/record.js";
 import type { ClaimRequest } from "../../core/store.js";
-import { ByteWriter } from "./bytes.js";
+import { claimTimes } from "../sql/states.js";
+import type { ByteWriter } from "./bytes.js";
 import type { LaneKind, Member } from "./lanes.js";
 import { ACTIONS, type ActionName } from "./lua/act.js";
 import type { Place } from "./places.js";
@@ -10,30 +11,36 @@ import { writeLabels } from "./record-bytes.js";
 
 const NO_FENCE: Fence = "0".repeat(32);
 const NO_BYTES = new Uint8Array(0);
+/** Of a member beside its texts and bytes. */
+const OVERHEAD_BYTES = 180;
 
 /** What an action is given beside the record and the fence; what each means is said in its script. */
 export interface ActionArguments {
   readonly one?: number;
   readonly two?: number;
-  /** Copied at once, since the caller may use them for something else before they are sent. */
+  /** Not to be changed by anybody any more. */
   readonly bytes?: Uint8Array;
   readonly nextFence?: Fence;
 }
 
 /** @param unlimited Whether limits have been judged already. */
 export function claimMember(place: Place, request: ClaimRequest, unlimited: boolean): Member {
-  const { id, fence, ageMs, retention, leaseMs } = request;
-  const labels = new ByteWriter(160);
-  writeLabels(labels, request);
-  const untilGiven = "untilMs" in retention;
-  const writer = new ByteWriter(320);
-  address(writer, place, id).hex(fence).double(Math.max(0, ageMs));
-  writer.byte(untilGiven ? 1 : 0).double(untilGiven ? retention.untilMs : retention.forMs);
-  writer
-    .double(Math.round(leaseMs))
-    .byte(unlimited ? 1 : 0)
-    .block(labels.take());
-  return { kind: "claims", id, place, bytes: writer.take(), mayTravelAlone: true };
+  const { id, fence, labels } = request;
+  const { account, key, operation, runId } = labels;
+  return {
+    kind: "claims",
+    id,
+    place,
+    bytes: OVERHEAD_BYTES + account.length + key.length + operation.length + runId.length,
+    mayTravelAlone: true,
+    write(writer) {
+      const { ageMs, forMs, untilAt, leaseMs } = claimTimes(request);
+      address(writer, place, id).hex(fence).double(ageMs);
+      writer.byte(untilAt === null ? 0 : 1).double(untilAt ?? forMs ?? 0);
+      writer.double(leaseMs).byte(unlimited ? 1 : 0);
+      writer.nested(() => writeLabels(writer, request));
+    },
+  };
 }
 
 export function actionMember(
@@ -43,11 +50,18 @@ export function actionMember(
   fence: Fence = NO_FENCE,
   { one = 0, two = 0, bytes = NO_BYTES, nextFence = NO_FENCE }: ActionArguments = {},
 ): Member {
-  const writer = new ByteWriter(160 + bytes.byteLength).byte(ACTIONS[action]);
-  address(writer, place, id).hex(fence).double(one).double(two).block(bytes).hex(nextFence);
   const kind: LaneKind = action === "complete" || action === "settle" ? "endings" : "others";
-  const mayTravelAlone = action !== "watch" && action !== "adopt";
-  return { kind, id, place, bytes: writer.take(), mayTravelAlone };
+  return {
+    kind,
+    id,
+    place,
+    bytes: OVERHEAD_BYTES + bytes.byteLength,
+    mayTravelAlone: action !== "watch" && action !== "adopt",
+    write(writer) {
+      writer.byte(ACTIONS[action]);
+      address(writer, place, id).hex(fence).double(one).double(two).block(bytes).hex(nextFence);
+    },
+  };
 }
 
 function address(writer: ByteWriter, { name }: Place, id: RecordId): ByteWriter {

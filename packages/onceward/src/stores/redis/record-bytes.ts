@@ -57,6 +57,8 @@ function decode(id: RecordId, reader: ByteReader, value: Buffer): StoredRecord {
   const endedAt = reader.double();
   const status = reader.uint16();
   const bodyAt = reader.uint32();
+  // The index in the batch, and the batch: they are the scripts'.
+  reader.byte();
   reader.block();
   const [account, runId, key, operation] = [label(reader), label(reader), label(reader), label(reader)];
   const fingerprint = reader.text();

@@ -1,9 +1,18 @@
 // What every script on records begins with: the server's clock, how a record's value is laid out, and its indexes.
 //
-// A record is one string, `PLACEr:ID`. Beside it, in the same slot of a cluster, are indexes of its place: `records` (a
-// stream, in the order of claims), `expiry` (a sorted set by when to look whether it has expired), `accounts` (a hash of
-// how many records each has), `unknown` (a sorted set of what is unknown) and `waiting` (a sorted set of what somebody
-// waits for). The value alone decides; an index that lacks a record, as it may while slots are moved, is set right later.
+// A record is one string, `PLACEr:ID`; it alone decides. Beside it, in the same slot of a cluster, are the indexes of its
+// place. Records that were claimed together, and expire in the same minute, share an entry in them, a *batch*:
+//
+//   records  a stream of batches in the order of claims: each record's id and account, up to 64
+//   expiry   a sorted set of the batches by when to look for expired records in them
+//   counts   a hash: how many records each account has, `t` in all, and `l` the last position that was given to a record
+//   gone     a set of the positions of records that were deleted and counted off before their batch is
+//   unknown  a sorted set of what is unknown
+//   waiting  a sorted set of what somebody waits for
+//
+// A record has the name of its batch, such as 1700000000000-123000, and its index there; its *position* is the name with
+// the index added to the number behind. One without a batch is in no index, as may happen while a slot is moved; that is
+// set right later.
 
 /**
  * The first arguments of each: the prefix; the instant to judge by, in tests, or nothing; and where the script runs: `0`
@@ -14,8 +23,8 @@ export const PRELUDE = `
 local prefix, stamp, mode = ARGV[1], ARGV[2], ARGV[3]
 local clustered, alone = mode ~= '0', mode == '2'
 local RUNNING, DONE, UNKNOWN = 0, 1, 2
-local FORMAT, HEAD, HEAD_BYTES = 1, '>BBc16ddddHI4', 56
-local SLACK = 3600000
+local FORMAT, HEAD, HEAD_BYTES = 1, '>BBc16ddddHI4B', 57
+local BATCH, MINUTE, SLACK = 64, 60000, 3600000
 local MOVED = 'moved'
 
 -- Deleting nothing is a write that a replica refuses: it would answer reads from what it has heard of so far.
@@ -44,104 +53,167 @@ local function side(...)
 end
 
 -- A record's value, or so much of it. In a cluster a key that is elsewhere, or that may be, raises MOVED.
-local function fetch(command, key, ...)
-  local reply = redis.pcall(command, key, ...)
+local function checked(reply)
   if type(reply) == 'table' then
     if clustered and not alone and string.sub(reply.err, 1, 9) ~= 'WRONGTYPE' then error(MOVED, 0) end
     error(reply.err, 0)
   end
-  if reply == '' then return false end
-  if reply and string.byte(reply) ~= FORMAT then error('format ' .. string.byte(reply), 0) end
+  if not reply or reply == '' then return nil end
+  local format = string.byte(reply)
+  if format ~= FORMAT then error('format ' .. format, 0) end
   return reply
 end
 
--- State, fence, leaseUntil, expiresAt, createdAt, endedAt, status, and how many bytes there are before the body.
+local function fetch(key)
+  return checked(redis.pcall('GET', key))
+end
+
+-- Format, state, fence, leaseUntil, expiresAt, createdAt, endedAt, status, how many bytes there are before the body, and
+-- the index in the batch. Behind it are the labels: the batch's name, the account, the run's id, and the rest.
 local function head(value)
-  return select(2, struct.unpack(HEAD, value))
+  return struct.unpack(HEAD, value)
 end
 
-local function body(value)
-  local length = struct.unpack('>I4', value, HEAD_BYTES - 3)
-  return string.sub(value, length + 1)
-end
-
-local function labels(value)
-  local length = struct.unpack('>I4', value, HEAD_BYTES - 3)
-  return string.sub(value, HEAD_BYTES + 1, length)
+-- The batch's name and the account.
+local function names(value)
+  return struct.unpack('>I4c0I4c0', value, HEAD_BYTES + 1)
 end
 
 -- When Redis may delete the record itself. Expiry is judged by the instants in it; this only clears up after whoever
--- stopped using the store, so it is late rather than early.
+-- stopped using the store, so it is late rather than early. As text, since Redis is slow to make it of a number.
 local function deadline(expires, lease)
-  return math.max(expires, lease) + SLACK
+  return string.format('%d', math.max(expires, lease) + SLACK)
 end
 
-local function put(key, state, fence, lease, expires, created, ended, status, labels, body)
-  local value = struct.pack(HEAD, FORMAT, state, fence, lease, expires, created, ended, status, HEAD_BYTES + #labels)
-  redis.call('SET', key, value .. labels .. body, 'PXAT', deadline(expires, lease))
+local function position(ms, number)
+  return string.format('%d-%d', ms, number)
 end
 
--- Names of entries as they sort: 1700000000000-7 becomes 0001700000000000-0000000000000007.
-local function rank(entry)
-  local ms, number = string.match(entry, '^(%d+)-(%d+)$')
-  return string.rep('0', 16 - #ms) .. ms .. '-' .. string.rep('0', 16 - #number) .. number
+local function positionOf(value)
+  local name, index = struct.unpack('>I4c0', value, HEAD_BYTES + 1), string.byte(value, HEAD_BYTES)
+  if name == '' then return '' end
+  local ms, number = string.match(name, '^(%d+)-(%d+)$')
+  return position(ms, number + index)
 end
 
--- Answers the name of the record's entry among the newest, or nothing where it could not get one.
-local function enlist(base, id)
-  if alone then return '' end
-  order = order + 1
-  local entry = redis.pcall('XADD', base .. 'records', string.format('%.0f-%.0f', now, order), 'i', id)
-  if type(entry) == 'string' then return entry end
-  -- The clock stepped back behind the newest entry, unless there is more that is wrong.
-  return side('XADD', base .. 'records', '*', 'i', id) or ''
+local function parts(position)
+  local ms, number = string.match(position, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(number)
 end
 
-local function count(base, id, entry, account, due)
-  if entry == '' then return end
-  if side('ZADD', base .. 'expiry', due, id .. string.char(#entry) .. entry .. account) == 1 then
-    side('HINCRBY', base .. 'accounts', account, 1)
+-- Positions as they sort as text.
+local function rank(position)
+  return string.format('%016d-%016d', parts(position))
+end
+
+-- The position of a place's next batch: after all others of it, also where the clock stepped back.
+local function nextPosition(last)
+  local ms, number = now, order
+  order = order + BATCH
+  if last then
+    local lastMs, lastNumber = parts(last)
+    if lastMs > ms or (lastMs == ms and lastNumber >= number) then ms, number = lastMs, lastNumber + 1 end
   end
+  return ms, number
 end
 
-local function unlist(base, id, entry, account, state)
-  if entry == '' then return end
-  side('XDEL', base .. 'records', entry)
-  if state ~= RUNNING and state ~= DONE then side('ZREM', base .. 'unknown', rank(entry) .. id) end
-  if side('ZREM', base .. 'expiry', id .. string.char(#entry) .. entry .. account) == 1 then
-    if (side('HINCRBY', base .. 'accounts', account, -1) or 1) <= 0 then side('HDEL', base .. 'accounts', account) end
-  end
+-- What a batch has of an account behind each id.
+local function suffix(account)
+  return struct.pack('>I2', #account) .. account
 end
 
+-- Puts a batch into the indexes, and answers whether that could be done. Its accounts are counted by the caller.
+local function enlist(base, ms, number, members, due)
+  local name = position(ms, number)
+  -- First what leads to the batch: without it nobody would ever delete it.
+  if not side('ZADD', base .. 'expiry', due, name) then return false end
+  if not side('XADD', base .. 'records', name, 'm', table.concat(members)) then return false end
+  side('HSET', base .. 'counts', 'l', position(ms, number + #members - 1))
+  side('HINCRBY', base .. 'counts', 't', #members)
+  return true
+end
+
+local function countOff(base, account, records)
+  side('HINCRBY', base .. 'counts', 't', -records)
+  if (side('HINCRBY', base .. 'counts', account, -records) or 1) <= 0 then side('HDEL', base .. 'counts', account) end
+end
+
+-- Deletes a record; its place in the batch stays, marked.
 local function forget(base, id, value)
-  local entry, account = struct.unpack('>I4c0I4c0', value, HEAD_BYTES + 1)
   redis.call('DEL', base .. 'r:' .. id)
-  unlist(base, id, entry, account, (head(value)))
+  local at, _, state = positionOf(value), head(value)
+  if at == '' then return end
+  local _, account = names(value)
+  side('SADD', base .. 'gone', at)
+  countOff(base, account, 1)
+  if state == UNKNOWN then side('ZREM', base .. 'unknown', rank(at) .. id) end
 end
 
--- Deletes expired records of a place, looking at so many; answers how many it deleted, and how many are to be looked at
--- later since a lease keeps them alive.
-local function clear(base, limit)
-  local cleared, kept = 0, 0
-  for _, member in ipairs(side('ZRANGEBYSCORE', base .. 'expiry', '-inf', now, 'LIMIT', 0, limit) or {}) do
-    local id, entry, accountAt = struct.unpack('>c64Bc0', member)
-    -- Enough for the head and the entry behind it.
-    local ok, value = pcall(fetch, 'GETRANGE', base .. 'r:' .. id, 0, 127)
-    if ok then
-      local same = value and struct.unpack('>I4c0', value, HEAD_BYTES + 1) == entry
-      local state, _, lease, expires = nil, nil, 0, 0
-      if same then state, _, lease, expires = head(value) end
-      if expires > now or lease > now then
-        side('ZADD', base .. 'expiry', math.max(expires, lease), member)
-        kept = kept + 1
+-- Deletes what has expired of a batch, up to a limit. Answers how many records it were, and whether that is all for now.
+local function clearBatch(base, name, entries, limit)
+  local ms, number = parts(name)
+  local positions, off, fresh = {}, {}, {}
+  for index = 1, #entries / 2 do positions[index] = position(ms, number + index - 1) end
+  local gone = side('SMISMEMBER', base .. 'gone', unpack(positions))
+  if not gone then return 0, false end
+  local due, again = nil, false
+  for index, at in ipairs(positions) do
+    if gone[index] ~= 1 then
+      if #fresh >= limit then again = true break end
+      local id, account = entries[2 * index - 1], entries[2 * index]
+      -- Enough for the head and the position behind it.
+      local ok, value = pcall(checked, redis.pcall('GETRANGE', base .. 'r:' .. id, 0, 127))
+      local _, state, lease, expires = nil, nil, 0, 0
+      if ok and value and positionOf(value) == at then _, state, _, lease, expires = head(value) end
+      if not ok then
+        again = true
+      elseif expires > now or lease > now then
+        due = math.min(due or math.huge, math.max(expires, lease))
       else
-        if same then redis.call('DEL', base .. 'r:' .. id) end
-        unlist(base, id, entry, string.sub(member, accountAt), state)
-        cleared = cleared + 1
+        if state then redis.call('DEL', base .. 'r:' .. id) end
+        if state ~= RUNNING and state ~= DONE then side('ZREM', base .. 'unknown', rank(at) .. id) end
+        off[account] = (off[account] or 0) + 1
+        fresh[#fresh + 1] = at
       end
     end
   end
-  return cleared, kept
+  for account, records in pairs(off) do countOff(base, account, records) end
+  if again or due then
+    if #fresh > 0 then side('SADD', base .. 'gone', unpack(fresh)) end
+    if not again then side('ZADD', base .. 'expiry', due, name) end
+  else
+    side('SREM', base .. 'gone', unpack(positions))
+    side('ZREM', base .. 'expiry', name)
+    side('XDEL', base .. 'records', name)
+  end
+  return #fresh, not again
+end
+
+local function entriesOf(batch)
+  local entries, at = {}, 1
+  while at <= #batch do
+    entries[#entries + 1], entries[#entries + 2], at = struct.unpack('>c64I2c0', batch, at)
+  end
+  return entries
+end
+
+-- Deletes up to so many expired records of a place. Answers how many it were, and how many batches were looked through.
+local function clear(base, limit)
+  local cleared, looked = 0, 0
+  local names = side('ZRANGEBYSCORE', base .. 'expiry', '-inf', now, 'LIMIT', 0, math.ceil(limit / 8)) or {}
+  for _, name in ipairs(names) do
+    if cleared >= limit then break end
+    local found = side('XRANGE', base .. 'records', name, name)
+    if found and found[1] then
+      local some, all = clearBatch(base, name, entriesOf(found[1][2][2]), limit - cleared)
+      cleared = cleared + some
+      if all then looked = looked + 1 end
+    elseif found then
+      side('ZREM', base .. 'expiry', name)
+      looked = looked + 1
+    end
+  end
+  return cleared, looked
 end
 `;
 
@@ -161,12 +233,11 @@ local function answer(ok, status, value)
     status, value = 'E', reason
     if reason == MOVED then status, value = 'M', nil end
   end
-  replies[#replies + 1] = status
   if value then
-    replies[#replies + 1] = struct.pack('>I4', #value)
-    replies[#replies + 1] = value
     budget = budget - #value
+    status = status .. struct.pack('>I4', #value) .. value
   end
+  replies[#replies + 1] = status
 end
 
 local function finish()
