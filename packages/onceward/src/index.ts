@@ -38,6 +38,7 @@ export type {
   StoreWaiting,
 } from "./core/store.js";
 export { DEFAULT_STORE_LIMITS } from "./core/store.js";
+export { closest } from "./core/suggestion.js";
 export type {
   SqlDialect,
   SqlStatement,

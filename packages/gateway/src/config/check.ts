@@ -1,12 +1,11 @@
 // Holds the configuration as written against its declarations and says all that is wrong, with place and fix.
 
-import { checkPolicy, OPTIONS, type OptionName, type PolicyIssue, type PolicyOptions } from "onceward";
+import { checkPolicy, closest, OPTIONS, type OptionName, type PolicyIssue, type PolicyOptions } from "onceward";
 import type { z } from "zod";
 import { type ConfigFile, fileSchema, POLICY_OPTION_NAMES } from "./file-schema.js";
 import { type ConfigIssue, type Path, pathText } from "./issue.js";
 import { configJsonSchema, propertiesOf, schemaAt } from "./json-schema.js";
 import { isMap } from "./leaf.js";
-import { closest } from "./suggestion.js";
 import type { ConfigTree } from "./tree.js";
 
 interface Fault extends ConfigIssue {

@@ -1,7 +1,7 @@
 // The methods that a request can have at all, so that a slip in a rule does not leave what it means unprotected.
 
 import { METHODS } from "node:http";
-import { closest } from "./suggestion.js";
+import { closest } from "onceward";
 
 /** What is wrong with names of methods; null where a request can have each of them. */
 export function methodsFault(names: Iterable<string>): string | null {

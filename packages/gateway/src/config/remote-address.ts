@@ -1,8 +1,7 @@
 // Reads the address of a store that is a server: postgres://…, mysql://…, redis://…, nats://…, dynamodb://TABLE (SPEC §14.2).
 
 import { resolve } from "node:path";
-import { parseDuration } from "onceward";
-import { closest } from "./suggestion.js";
+import { closest, parseDuration } from "onceward";
 
 export type RemoteKind = "postgres" | "mysql" | "redis" | "nats" | "dynamodb";
 

@@ -1,9 +1,8 @@
 // Reads the address of a store: `memory`, `sqlite:PATH`, or that of a server (SPEC §14.2).
 
 import { isAbsolute, resolve } from "node:path";
-import { IdempotencyError } from "onceward";
+import { closest, IdempotencyError } from "onceward";
 import { parseRemoteAddress, REMOTE_SCHEMES, type RemoteAddress } from "./remote-address.js";
-import { closest } from "./suggestion.js";
 
 export type StoreAddress =
   | { readonly kind: "memory" }

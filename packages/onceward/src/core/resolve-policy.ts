@@ -5,6 +5,7 @@ import type { Policy, PolicyOptions } from "./policy.js";
 import { OPTIONS, type OptionName } from "./policy-options.js";
 import { PROFILES } from "./profiles.js";
 import type { StoreInfo } from "./store.js";
+import { closest } from "./suggestion.js";
 
 /** One thing that is wrong with options: where, what, and how to mend it. */
 export interface PolicyIssue {
@@ -23,6 +24,8 @@ export interface PolicyContext {
    * unless `onInterrupted` says otherwise. Default false.
    */
   readonly transactional?: boolean;
+  /** Names of options that stand beside these and are checked elsewhere; one of them may have been meant. */
+  readonly besides?: readonly string[];
 }
 
 /** All that is wrong with options; empty where they are fine. */
@@ -32,7 +35,11 @@ export function checkPolicy(options: object, context: PolicyContext): PolicyIssu
     if (value === undefined) continue;
     const option = Object.hasOwn(OPTIONS, name) ? OPTIONS[name as OptionName] : undefined;
     if (option === undefined) {
-      issues.push({ path: [name], message: `unknown option "${name}"${suggestion(name)}` });
+      const meant = closest(name, [...Object.keys(OPTIONS), ...(context.besides ?? [])]);
+      issues.push({
+        path: [name],
+        message: `unknown option "${name}"${meant === undefined ? "" : `; did you mean "${meant}"?`}`,
+      });
     } else if (option.read(value) === undefined) {
       issues.push({ path: [name], message: `${name} is ${show(value)}, but it must be ${option.values}` });
     }
@@ -179,19 +186,4 @@ function show(value: unknown): string {
   if (typeof value === "function") return "a function";
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
-}
-
-function suggestion(name: string): string {
-  const near = nearest(name);
-  return near === null ? "" : `; did you mean "${near}"?`;
-}
-
-/**
- * The one of `names` (the policy options where left out) that was probably meant, where it differs only in case, dashes
- * or a slip of the finger; else null.
- */
-export function nearest(name: string, names: readonly string[] = Object.keys(OPTIONS)): string | null {
-  const fold = (text: string): string => text.toLowerCase().replaceAll(/[-_]/g, "");
-  if (name === "") return null;
-  return names.find((known) => fold(known) === fold(name) || fold(known).startsWith(fold(name).slice(0, 6))) ?? null;
 }

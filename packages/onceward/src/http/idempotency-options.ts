@@ -3,7 +3,7 @@
 import { type Duration, parseDuration, parseSize, type Size } from "../core/duration.js";
 import { IdempotencyError } from "../core/errors.js";
 import type { Policy, PolicyOptions } from "../core/policy.js";
-import { nearest, resolvePolicy, unsuitableStore } from "../core/resolve-policy.js";
+import { resolvePolicy, unsuitableStore } from "../core/resolve-policy.js";
 import type { Store } from "../core/store.js";
 import { lacksTransactions } from "../core/transactions.js";
 import type { AccountResolver } from "./accounts/resolver.js";
@@ -79,8 +79,6 @@ const BACKGROUND_OPTIONS: readonly string[] = ["purgeEvery", "sweepEvery", "keep
  */
 export function checkOptions(options: IdempotencyOptions<never>, more: readonly string[] = []): Policy {
   if (typeof options !== "object" || options === null) throw invalid("idempotency() takes an object of options.");
-  const { policy, unknown } = sorted(options, [...OWN_OPTIONS, ...more]);
-  if (unknown !== null) throw invalid(unknown);
   const { store, account, transactional = false } = options;
   if (typeof (store as Partial<Store> | undefined)?.claim !== "function")
     throw invalid("`store` is missing or no store: give one such as `memoryStore()` of onceward/stores/memory.");
@@ -89,7 +87,9 @@ export function checkOptions(options: IdempotencyOptions<never>, more: readonly 
       "`account` is missing: give a function of the request that answers who is calling, a helper of onceward/accounts, or `singleTenant` where there is only one account.",
     );
   checkKinds(options);
-  const resolved = resolvePolicy(policy, { surface: "library", hasRoutes: true, transactional });
+  const besides: readonly string[] = [...OWN_OPTIONS, ...more];
+  const policy: PolicyOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !besides.includes(name)));
+  const resolved = resolvePolicy(policy, { surface: "library", hasRoutes: true, transactional, besides });
   const unsuitable = unsuitableStore(resolved, store.info) ?? (transactional ? lacksTransactions(store) : null);
   if (unsuitable !== null) throw new IdempotencyError("store_unsuitable", `idempotency(): ${unsuitable}.`);
   return resolved;
@@ -114,21 +114,6 @@ export function withRouteOptions<Req>(options: IdempotencyOptions<Req>, route: R
   if (route.profile === undefined) return { ...options, ...route };
   const own = Object.fromEntries(Object.entries(options).filter(([name]) => isOwn(name)));
   return { ...(own as unknown as IdempotencyOptions<Req>), ...route };
-}
-
-/** The policy options among all; those that are neither are told from slips in the names of the adapter's own. */
-function sorted(
-  options: object,
-  names: readonly string[],
-): { readonly policy: PolicyOptions; readonly unknown: string | null } {
-  const own = new Set(names);
-  const policy = Object.fromEntries(Object.entries(options).filter(([name]) => !own.has(name)));
-  for (const name of Object.keys(policy)) {
-    const meant = nearest(name, names);
-    if (meant !== null && nearest(name) === null)
-      return { policy, unknown: `unknown option "${name}"; did you mean "${meant}"?` };
-  }
-  return { policy, unknown: null };
 }
 
 type Check = readonly [name: keyof IdempotencyOptions<never>, fits: (value: unknown) => boolean, must: string];
