@@ -1,6 +1,7 @@
 // The SQLite store while it runs into trouble: a full disk, a busy writer, a dead thread, a file that goes.
 
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import type { Worker } from "node:worker_threads";
@@ -179,13 +180,17 @@ describe("4.11 an operation that waits", () => {
   });
 
   it("for a lock that somebody else keeps does not keep the store from closing, and has no effect then", async () => {
+    const workers: Worker[] = [];
+    process.once("worker", (worker) => workers.push(worker as unknown as Worker));
     const store = await opened({ maxWaitMs: 100, busyTimeoutMs: 600_000 });
+    const ended = once(workers[0] as Worker, "exit");
     const other = new DatabaseSync(path);
     other.exec("BEGIN IMMEDIATE");
     const requests = [claimOf(), claimOf()];
     const claims = Promise.allSettled(requests.map((request) => store.claim(request)));
     await store.close();
     for (const result of await claims) expect(result).toMatchObject({ reason: { code: "store_unavailable" } });
+    await ended;
     other.exec("COMMIT");
     other.close();
     const next = await opened();

@@ -37,10 +37,16 @@ const RETRY_MS = 3;
 export class BatchRunner {
   readonly #sql: Statements;
   readonly #options: BatchOptions;
+  #stopped = false;
 
   constructor(database: SqliteDatabaseLike, options: BatchOptions) {
     this.#sql = new Statements(database);
     this.#options = options;
+  }
+
+  /** No batch tries for the write lock any longer. */
+  stop(): void {
+    this.#stopped = true;
   }
 
   async run(batch: Batch): Promise<BatchReply> {
@@ -67,7 +73,7 @@ export class BatchRunner {
       try {
         return this.#attempt(begin, batch);
       } catch (error) {
-        if (!isBusy(error) || performance.now() >= deadline) throw error;
+        if (!isBusy(error) || this.#stopped || performance.now() >= deadline) throw error;
       }
       // Writers of other processes try at random moments, so that none is always the later one.
       await new Promise((resolve) => setTimeout(resolve, 1 + Math.random() * (RETRY_MS - 1)));

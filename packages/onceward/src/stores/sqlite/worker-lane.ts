@@ -36,8 +36,8 @@ export class WorkerLane implements Lane {
     const thread = this.#thread;
     if (thread === undefined || thread.dead) return;
     if (thread.asked) {
-      // It hangs, such as in a disk that does not answer: its transaction is rolled back whenever the thread ends.
-      void thread.end();
+      // It hangs, such as in a disk that does not answer; to stop it inside SQLite could abort the process (exit-gate.ts).
+      thread.leave();
       return;
     }
     try {
@@ -117,6 +117,12 @@ class Thread {
       this.#waiting = undefined;
       this.#worker.unref();
     }
+  }
+
+  /** Lets it close by itself as soon as it can, and keeps no process alive for that. */
+  leave(): void {
+    this.#worker.postMessage({ kind: "close" } satisfies ToWorker);
+    this.#worker.unref();
   }
 
   async end(): Promise<void> {

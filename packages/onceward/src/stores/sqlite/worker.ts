@@ -94,6 +94,8 @@ async function serve(database: OwnedDatabase): Promise<void> {
   // nobody foresaw ends the thread, which the store sees and starts another.
   let last: Promise<void> = Promise.resolve();
   port?.on("message", (message: ToWorker) => {
+    // Of a store that closes nobody waits for what still tries for the lock.
+    if (message.kind === "close") runner.stop();
     last = last.then(() => handle(message));
   });
   say({ kind: "opened" });
