@@ -58,22 +58,7 @@ export interface FastifyIdempotency extends FastifyPluginCallback, MiddlewarePar
 export function idempotency(options: FastifyIdempotencyOptions): FastifyIdempotency {
   const runtime = createIdempotency<FastifyRequest>(options);
   const policies = new RoutePolicies(runtime);
-
   const held = new WeakMap<FastifyRequest, HeldRequest>();
-
-  /** The parser leaves nothing of the bytes, and they are what is compared. */
-  const keepBytes = (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
-    const route = request.is404 ? null : policies.of(request.routeOptions.config);
-    if (route === null || !isConcerned(route, request.raw)) {
-      done();
-      return;
-    }
-    const holding = holdRequest(route, request.raw);
-    held.set(request, holding);
-    reply.raw.once("close", () => holding.letGo());
-    // Where the upload breaks off, the parser says so in the framework's own way.
-    holding.keep(request.routeOptions.bodyLimit).then(done, done);
-  };
 
   const claim = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
     const { config, url } = request.routeOptions;
@@ -103,13 +88,29 @@ export function idempotency(options: FastifyIdempotencyOptions): FastifyIdempote
     else take(begun);
   };
 
+  /** The parser leaves nothing of the bytes, and they are what is compared. */
+  const keepBytes = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
+    const route = request.is404 ? null : policies.of(request.routeOptions.config);
+    if (route === null || route.policy.mode === "observe" || !isConcerned(route, request.raw)) {
+      done();
+      return;
+    }
+    const holding = holdRequest(route, request.raw);
+    held.set(request, holding);
+    reply.raw.once("close", () => holding.letGo());
+    holding.keep(request.routeOptions.bodyLimit).then((goesOn) => {
+      if (goesOn) done();
+      else claim(request, reply, done);
+    }, done);
+  };
+
   const plugin = (app: FastifyInstance, _options: object, done: () => void): void => {
     if (!app.hasRequestDecorator("idempotency")) app.decorateRequest("idempotency", null as never);
     app.addHook("onRoute", (route) => {
       if (!policies.claimsLast(route)) return;
       route.preHandler = [route.preHandler ?? []].flat().concat(claim);
     });
-    app.addHook("preParsing", (request, reply, payload, next) => keepBytes(request, reply, () => next(null, payload)));
+    app.addHook("preParsing", (request, reply, _payload, next) => keepBytes(request, reply, next));
     app.addHook("preHandler", (request, reply, next) => {
       if (policies.claimsLaterOn(request.routeOptions.config)) next();
       else claim(request, reply, next);

@@ -7,7 +7,8 @@ import type { Begin, HttpClaim } from "./layer.js";
 import type { HeaderList, HttpResponse } from "./message.js";
 import { Capture } from "./node/capture.js";
 import { replaceHeaders, requestHeaders, responseHeaders } from "./node/head.js";
-import { HeldRequest, type ParsedBody, UploadBrokenOff } from "./node/held-request.js";
+import { HeldRequest, type ParsedBody } from "./node/held-request.js";
+import { UploadBrokenOff } from "./node/intercept.js";
 import { observe } from "./node/observe.js";
 import { captureOf } from "./node/overrides.js";
 

@@ -7,6 +7,7 @@ import { IdempotencyError } from "../../core/errors.js";
 import { Budget } from "../budget.js";
 import { HeldConnection, isCutOff } from "./connection.js";
 import { HeldBody } from "./held-body.js";
+import { hasWhole, intercept, type Taking, takeOut, UploadBrokenOff } from "./intercept.js";
 import { Spool } from "./spool.js";
 
 export interface BodyBounds {
@@ -21,11 +22,6 @@ export interface ParsedBody {
   readonly rawBody?: unknown;
 }
 
-/** The client went away in the middle of its upload: nothing is claimed, and nobody is left to answer. */
-export class UploadBrokenOff extends Error {
-  override readonly name = "UploadBrokenOff";
-}
-
 type Sink = (chunk: Uint8Array) => void;
 
 /** SPEC §5.5. */
@@ -33,27 +29,15 @@ const IN_MEMORY_BYTES = 1_048_576;
 /** For the spooled bodies of this process. */
 const disk = new Budget(4 * 1_024 * 1_048_576);
 
-/** What Node's streams keep in `_readableState`, as far as it is needed here. */
-interface ReadableState {
-  readonly ended: boolean;
-  endEmitted: boolean;
-  dataEmitted: boolean;
-  readonly highWaterMark: number;
-}
-
-interface Internals {
-  _readableState: ReadableState;
-  _read: () => void;
-  readonly stream?: { readonly endAfterHeaders?: boolean };
-}
-
 export class HeldRequest {
   readonly #request: IncomingMessage;
   readonly #bounds: BodyBounds;
   readonly #held: HeldBody;
   #spool: Spool | null = null;
+  #filing: Promise<void> | null = null;
   #bytes = 0;
   #isKept = false;
+  #fault: unknown = null;
   #connection: HeldConnection | null = null;
 
   constructor(request: IncomingMessage, bounds: BodyBounds) {
@@ -63,17 +47,31 @@ export class HeldRequest {
   }
 
   /**
-   * Keeps the body in memory for {@link read}, before somebody parses it. One of more than `maxBytes` is left to whoever
-   * does. Rejects with {@link UploadBrokenOff}.
+   * Keeps the body for {@link read}, before somebody parses it; one of more than `maxBytes`, or of what is held in memory,
+   * is left to whoever does. Answers whether he may: else {@link read} will refuse.
    */
-  async keep(maxBytes: number): Promise<void> {
+  async keep(maxBytes: number): Promise<boolean> {
     const request = this.#request;
-    if (Number(request.headers["content-length"] ?? 0) > maxBytes || !declaresBody(request) || isRead(request)) return;
-    this.#isKept = await this.#receive(
-      () => undefined,
-      (piece) => this.#bytes <= maxBytes && this.#held.add(piece, true),
-      null,
-    );
+    const limitBytes = Math.min(maxBytes, IN_MEMORY_BYTES);
+    const length = Number(request.headers["content-length"] ?? 0);
+    if (length > limitBytes || !declaresBody(request) || isRead(request)) return true;
+    this.#isKept = true;
+    const leave = (piece: Uint8Array, push: (piece: Uint8Array) => boolean): Taking => {
+      if (this.#bytes <= limitBytes && this.#held.add(piece, true)) return undefined;
+      this.#isKept = false;
+      push(this.#held.bytes);
+      push(piece);
+      this.#held.release();
+      this.#bytes = 0;
+      return false;
+    };
+    try {
+      await this.#receive(() => undefined, leave);
+      return true;
+    } catch (error) {
+      this.#fault = error;
+      return error instanceof UploadBrokenOff;
+    }
   }
 
   /**
@@ -83,7 +81,7 @@ export class HeldRequest {
    */
   async read(sink: Sink, made: ParsedBody): Promise<{ readonly parsed: unknown } | undefined> {
     const left = await this.#readBody(sink, made);
-    if (isCutOff(this.#request)) throw brokenOff();
+    if (isCutOff(this.#request)) throw new UploadBrokenOff();
     this.#connection = new HeldConnection(this.#request);
     return left;
   }
@@ -105,87 +103,54 @@ export class HeldRequest {
   async #readBody(sink: Sink, made: ParsedBody): Promise<{ readonly parsed: unknown } | undefined> {
     const request = this.#request;
     const { maxBytes } = this.#bounds;
+    if (this.#fault !== null) throw this.#fault;
     if (this.#isKept) {
-      if (this.#bytes > maxBytes) throw tooLarge(maxBytes);
-      sink(this.#held.bytes);
+      if (this.#spool === null) sink(this.#held.bytes);
+      else for await (const piece of this.#spool.read()) sink(piece);
       return undefined;
     }
     if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
     if (!declaresBody(request)) return undefined;
     if (isRead(request)) return readParsed(made, sink);
-    const take = (piece: Uint8Array): void => {
-      if (this.#bytes > maxBytes) throw tooLarge(maxBytes);
-      sink(piece);
-    };
-    const fits = (piece: Uint8Array): boolean =>
-      this.#spool === null && this.#bytes <= IN_MEMORY_BYTES && this.#held.add(piece, true);
-    await this.#receive(take, fits, (piece) => this.#file(piece));
+    await this.#receive(sink, (piece) => this.#keepPiece(piece));
     return undefined;
   }
 
-  /**
-   * Reads to the end, and puts back what was read. What does not fit is filed; without `file`, it is put back at once, and
-   * the answer is false.
-   */
-  #receive(
-    take: Sink,
-    fits: (piece: Uint8Array) => boolean,
-    file: ((piece: Uint8Array) => Promise<void>) | null,
-  ): Promise<boolean> {
+  /** Reads to the end, and puts back what was read. */
+  async #receive(sink: Sink, keep: (piece: Uint8Array, push: (piece: Uint8Array) => boolean) => Taking): Promise<void> {
     const request = this.#request;
-    return new Promise((resolve, reject) => {
-      let filing = false;
-      const settle = (whole: boolean, error?: unknown): void => {
-        request.off("readable", onReadable).off("close", onBroken).off("aborted", onBroken).off("error", onBroken);
-        if (error === undefined) resolve(whole);
-        else reject(error);
-      };
-      const onBroken = (): void => settle(false, brokenOff());
-      const goOn = (): void => {
-        // To read from an empty stream would end it, before whoever parses it listens.
-        while (request.readableLength > 0) {
-          const piece = bytesOf(request.read(), request.readableEncoding);
-          this.#bytes += piece.length;
-          take(piece);
-          if (fits(piece)) continue;
-          if (file === null) {
-            request.unshift(piece);
-            this.#putBack();
-            settle(false);
-            return;
-          }
-          filing = true;
-          file(piece).then(
-            () => {
-              filing = false;
-              onReadable();
-            },
-            (error) => settle(false, error),
-          );
-          return;
-        }
-        if (!stateOf(request).ended) return;
-        this.#putBack();
-        settle(true);
-      };
-      const onReadable = (): void => {
-        if (filing) return;
-        try {
-          goOn();
-        } catch (error) {
-          settle(false, error);
-        }
-      };
-      if (stateOf(request).ended) onReadable();
-      else if (request.destroyed) onBroken();
-      else request.on("readable", onReadable).on("close", onBroken).on("aborted", onBroken).on("error", onBroken);
+    const { maxBytes } = this.#bounds;
+    const here = takeOut(request);
+    if (hasWhole(request)) {
+      if (here === null) return;
+      // At once it must be there again, or the stream would say that it ended. It is in memory already.
+      request.unshift(here);
+      if (here.length > maxBytes) throw tooLarge(maxBytes);
+      sink(here);
+      if (!this.#held.add(here, true)) throw noRoom();
+      return;
+    }
+    let isLeft = false;
+    await intercept(request, here, (piece, push) => {
+      this.#bytes += piece.length;
+      if (this.#bytes > maxBytes) throw tooLarge(maxBytes);
+      sink(piece);
+      const taking = keep(piece, push);
+      isLeft = taking === false;
+      return taking;
     });
+    if (!isLeft) this.#putBack();
+  }
+
+  /** In memory, or behind what is in the file already. */
+  #keepPiece(piece: Uint8Array): Promise<void> | undefined {
+    const fits = this.#filing === null && this.#bytes <= IN_MEMORY_BYTES && this.#held.add(piece, true);
+    if (fits) return undefined;
+    this.#filing = (this.#filing ?? Promise.resolve()).then(() => this.#file(piece));
+    return this.#filing;
   }
 
   async #file(piece: Uint8Array): Promise<void> {
-    const state = stateOf(this.#request);
-    // Or the stream would say that it ended, while the file is written.
-    if (state.ended && this.#request.readableLength === 0) state.endEmitted = true;
     let written: boolean;
     try {
       this.#spool ??= await Spool.open(disk);
@@ -197,11 +162,24 @@ export class HeldRequest {
     if (!written) throw noRoom();
   }
 
-  /** Makes the request as readable as it was; at once, before it says that it ended. */
+  /** Makes the request as readable as it was. */
   #putBack(): void {
-    if (this.#spool !== null) readFrom(this.#request, this.#spool);
-    else if (this.#held.length > 0) this.#request.unshift(this.#held.bytes);
-    stateOf(this.#request).dataEmitted = false;
+    const request = this.#request;
+    const spool = this.#spool;
+    if (spool === null) {
+      if (this.#held.length > 0) request.push(this.#held.bytes);
+      request.push(null);
+      return;
+    }
+    let source: Readable | null = null;
+    request._read = () => {
+      source ??= spool
+        .read()
+        .on("data", (chunk) => void (request.push(chunk) || source?.pause()))
+        .on("end", () => request.push(null))
+        .on("error", (error) => request.destroy(error));
+      source.resume();
+    };
   }
 }
 
@@ -212,7 +190,8 @@ function isRead(request: IncomingMessage): boolean {
 /** Whether there is anything to read. */
 function declaresBody(request: IncomingMessage): boolean {
   const { headers, httpVersionMajor } = request;
-  if (httpVersionMajor >= 2) return (request as unknown as Internals).stream?.endAfterHeaders !== true;
+  if (httpVersionMajor >= 2)
+    return (request as { readonly stream?: { readonly endAfterHeaders?: boolean } }).stream?.endAfterHeaders !== true;
   const length = headers["content-length"];
   return (length !== undefined && length !== "0") || headers["transfer-encoding"] !== undefined;
 }
@@ -229,37 +208,6 @@ function readParsed({ rawBody, body }: ParsedBody, sink: Sink): { readonly parse
     );
   }
   return undefined;
-}
-
-/** A stream that has ended cannot begin anew; with another state it can. */
-function readFrom(request: IncomingMessage, spool: Spool): void {
-  const { ReadableState } = Readable as unknown as {
-    ReadableState: new (options: object, stream: unknown, isDuplex: boolean) => ReadableState;
-  };
-  const { highWaterMark } = stateOf(request);
-  const internals = request as unknown as Internals;
-  internals._readableState = new ReadableState({ highWaterMark }, request, false);
-  let source: Readable | null = null;
-  internals._read = () => {
-    source ??= spool
-      .read()
-      .on("data", (chunk) => void (request.push(chunk) || source?.pause()))
-      .on("end", () => request.push(null))
-      .on("error", (error) => request.destroy(error));
-    source.resume();
-  };
-}
-
-function stateOf(request: IncomingMessage): ReadableState {
-  return (request as unknown as Internals)._readableState;
-}
-
-function bytesOf(piece: unknown, encoding: BufferEncoding | null): Uint8Array {
-  return typeof piece === "string" ? Buffer.from(piece, encoding ?? "utf8") : (piece as Uint8Array);
-}
-
-function brokenOff(): UploadBrokenOff {
-  return new UploadBrokenOff("The client went away before its request had begun.");
 }
 
 function tooLarge(maxBytes: number): IdempotencyError {
