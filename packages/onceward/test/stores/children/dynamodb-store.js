@@ -2,16 +2,22 @@
 
 import { DynamoDB } from "@aws-sdk/client-dynamodb";
 import { dynamodbStore } from "onceward/stores/dynamodb";
+import { sealedStore } from "onceward/stores/sealed";
 
-/** `argument` is JSON: the options of the client; the table; and the instant at which the suite's clock stands. */
+/**
+ * `argument` is JSON: the options of the client; the table; the instant at which the suite's clock stands; and `key`
+ * (hexadecimal), where the store is to be sealed.
+ */
 export function createStore(argument) {
-  const { client, table, now } = JSON.parse(argument);
-  return dynamodbStore({
+  const { client, table, now: instant, key } = JSON.parse(argument);
+  const store = dynamodbStore({
     client: new DynamoDB(client),
     table,
     createTable: false,
+    maxWaitMs: 60_000,
     maxClockSkewMs: 0,
-    now: () => now,
+    now: () => instant,
     onWarning() {},
   });
+  return key === undefined ? store : sealedStore(store, { keys: [{ id: "race", key: Buffer.from(key, "hex") }] });
 }
