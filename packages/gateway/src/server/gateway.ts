@@ -2,7 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { Budget, type Layer } from "onceward/http";
+import { Budget, Housekeeping, type Layer } from "onceward/http";
 import { type AdminServer, startAdmin } from "../admin/admin-server.js";
 import { addressText } from "../config/addresses.js";
 import type { Address, GatewayConfig } from "../config/config.js";
@@ -12,7 +12,6 @@ import { createMetrics } from "../metrics.js";
 import { type OpenedStore, openStore } from "../stores/open-store.js";
 import type { Upstreams } from "../upstream/upstreams.js";
 import { createGatewayLayer, createGeneration, layerSettings } from "./generation.js";
-import { Housekeeping } from "./housekeeping.js";
 import { Listener } from "./listener.js";
 import type { Generation, Runtime } from "./runtime.js";
 
@@ -53,6 +52,8 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
 
 /** How long answers that could not be recorded yet are waited for when time is up. */
 const LAST_DRAIN_MS = 1_000;
+/** How often records are looked at for what other gateways left interrupted, in milliseconds. */
+const SWEEP_MS = 3_600_000;
 
 class Gateway implements RunningGateway {
   readonly #opened: OpenedStore;
@@ -129,13 +130,18 @@ class Gateway implements RunningGateway {
     this.#layers = [parts.layer];
     this.#upstreams = [runtime.current.upstreams];
     const { metrics, log } = runtime;
-    const settings = () => {
-      const { timeouts, limits, routes } = runtime.current.config;
-      const longestLeaseMs = Math.max(0, ...routes.map(({ policy }) => policy?.leaseMs ?? 0));
-      return { everyMs: timeouts.purgeMs, keepRuns: limits.maxRuns, longestLeaseMs };
-    };
-    const sweep = (signal: AbortSignal): Promise<number> => runtime.current.layer.sweep(signal);
-    this.#housekeeping = new Housekeeping({ store, metrics, log, settings, sweep });
+    this.#housekeeping = new Housekeeping({
+      store,
+      settings() {
+        const { timeouts, limits, routes } = runtime.current.config;
+        const firstSweepMs = Math.max(0, ...routes.map(({ policy }) => policy?.leaseMs ?? 0));
+        return { purgeEveryMs: timeouts.purgeMs, sweepEveryMs: SWEEP_MS, firstSweepMs, keepRuns: limits.maxRuns };
+      },
+      sweep: (signal) => runtime.current.layer.sweep(signal),
+      onPurged: (records) => metrics.purged(records),
+      onTrimmed: (runs) => metrics.trimmed(runs),
+      onFailure: (err) => log.warn({ err }, "the store could not be tidied up; it is tried again"),
+    });
     const admin = parts.admin === null ? null : addressText(parts.admin.address);
     const listen = addressText(parts.listener.address);
     log.info({ listen, admin, store: store.info.name, upstream: parts.config.upstream }, "listening");

@@ -11,6 +11,7 @@ export { Budget } from "./budget.js";
 export { connectionNamed, isHopByHop } from "./connection-headers.js";
 export { MAX_CANONICAL_BYTES } from "./fingerprint.js";
 export { createLayer } from "./handle.js";
+export { Housekeeping, type HousekeepingDeps, type HousekeepingSettings } from "./housekeeping.js";
 export { type Html, html, htmlPage, joined, PAGE_CSP } from "./html.js";
 export * from "./layer.js";
 export * from "./message.js";
