@@ -29,15 +29,15 @@ export function catchRejections(request: Request): void {
   layers.handle_request = function (this: Layer, request, response, next): void {
     // A handler of four parameters is one of errors.
     if (!caught.has(request) || this.handle.length > 3) handle_request.call(this, request, response, next);
-    else call(this, [request, response, next], response, next);
+    else call(this, [request, response, next], next);
   };
   layers.handle_error = function (this: Layer, error, request, response, next): void {
     if (!caught.has(request) || this.handle.length !== 4) handle_error.call(this, error, request, response, next);
-    else call(this, [error, request, response, next], response, next);
+    else call(this, [error, request, response, next], next);
   };
 }
 
-function call(layer: Layer, values: unknown[], response: Response, next: NextFunction): void {
+function call(layer: Layer, values: unknown[], next: NextFunction): void {
   let handled: unknown;
   try {
     handled = layer.handle(...values);
@@ -46,11 +46,7 @@ function call(layer: Layer, values: unknown[], response: Response, next: NextFun
     return;
   }
   if (typeof (handled as PromiseLike<unknown> | undefined)?.then !== "function") return;
-  Promise.resolve(handled).catch((error: unknown) => {
-    // What fails after the answer is no answer any more.
-    if (response.writableEnded) throw error;
-    next(error ?? new Error("A handler rejected without an error."));
-  });
+  Promise.resolve(handled).catch((error: unknown) => next(error ?? new Error("A handler rejected without an error.")));
 }
 
 /** What all layers of this copy of Express 4 have in common; null in Express 5, which needs no help. */
