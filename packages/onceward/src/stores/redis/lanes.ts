@@ -8,7 +8,7 @@ import type { RedisArgument, RedisLink, RedisNode } from "./link.js";
 import { ACT } from "./lua/act.js";
 import { CLAIM } from "./lua/claim.js";
 import type { Place } from "./places.js";
-import { newerRecord } from "./record-bytes.js";
+import { corruptRecord, isNewer, newerRecord } from "./record-bytes.js";
 import { Script } from "./script.js";
 
 /** What travels together: claims; what ends a claim with an answer; and the rest. */
@@ -193,17 +193,11 @@ function outcomesOf(reply: Buffer): readonly Outcome[] {
 
 function faultOf(id: RecordId, reason: string): IdempotencyError {
   const format = /^format (\d+)$/.exec(reason)?.[1];
-  if (format !== undefined && Number(format) > 1) return newerRecord(id, Number(format));
+  if (format !== undefined && isNewer(Number(format))) return newerRecord(id, Number(format));
   if (format === undefined && !reason.startsWith("WRONGTYPE") && !reason.includes("data string too short")) {
     return unavailable(new Error(reason));
   }
-  return new IdempotencyError(
-    "store_corrupt",
-    `What Redis holds for record ${id} is no record of Onceward (${reason}).`,
-    {
-      details: { recordId: id },
-    },
-  );
+  return corruptRecord(id, reason);
 }
 
 /** An answer that did not come: the operation may have taken effect, or still may. */

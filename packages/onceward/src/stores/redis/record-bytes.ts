@@ -26,16 +26,23 @@ export function writeLabels(writer: ByteWriter, { labels, fingerprint }: ClaimRe
  * @throws IdempotencyError `store_corrupt` where it is no record, `store_schema_newer` where a newer version wrote it.
  */
 export function readRecord(id: RecordId, value: Buffer): StoredRecord {
-  const format = value[0];
-  if (format !== undefined && format > RECORD_FORMAT) throw newerRecord(id, format);
+  const format = value[0] ?? 0;
+  if (isNewer(format)) throw newerRecord(id, format);
   try {
     return decode(id, new ByteReader(value), value);
   } catch (cause) {
-    throw new IdempotencyError("store_corrupt", `What Redis holds for record ${id} is no record of Onceward.`, {
-      cause,
-      details: { recordId: id },
-    });
+    throw corruptRecord(id, cause instanceof Error ? cause.message : "", cause);
   }
+}
+
+/** Whether a first byte is one of a later version; from 32 on it is a text of somebody else's. */
+export function isNewer(format: number): boolean {
+  return format > RECORD_FORMAT && format < 32;
+}
+
+export function corruptRecord(id: RecordId, reason: string, cause?: unknown): IdempotencyError {
+  const message = `What Redis holds for record ${id} is no record of Onceward (${reason}).`;
+  return new IdempotencyError("store_corrupt", message, { cause, details: { recordId: id } });
 }
 
 export function newerRecord(id: RecordId, format: number): IdempotencyError {

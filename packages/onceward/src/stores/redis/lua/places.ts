@@ -15,7 +15,7 @@ while at <= #places and cleared < limit do
   local some, batches = clear(prefix .. place, limit - cleared)
   cleared, looked = cleared + some, looked + batches
 end
-return { cleared, looked }
+return replied({ cleared, looked })
 `;
 
 /** An account and the places. Answers how many records there are in all, and how many of the account's. */
@@ -28,7 +28,7 @@ while at <= #places do
   local counts = side('HMGET', prefix .. place .. 'counts', 't', account) or {}
   total, held = total + tonumber(counts[1] or 0), held + tonumber(counts[2] or 0)
 end
-return { total, held }
+return replied({ total, held })
 `;
 
 /**
@@ -127,5 +127,5 @@ while at <= #places do
   place, start, at = struct.unpack('>Bc0Bc0', places, at)
   answer[#answer + 1] = list(prefix .. place, start)
 end
-return table.concat(answer)
+return replied(table.concat(answer))
 `;

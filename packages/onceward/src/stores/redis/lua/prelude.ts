@@ -27,10 +27,13 @@ local FORMAT, HEAD, HEAD_BYTES = 1, '>BBc16ddddHI4B', 57
 local BATCH, MINUTE, SLACK = 64, 60000, 3600000
 local MOVED = 'moved'
 
--- Deleting nothing is a write that a replica refuses: it would answer reads from what it has heard of so far.
-if not clustered then
+-- A replica would answer reads from what it has heard of so far; deleting nothing is a write that it refuses. Scripts end
+-- with it, since Redis minds that its memory is full only until a script's first write.
+local function replied(value)
+  if clustered then return value end
   local reply = redis.pcall('DEL', prefix .. 'nothing')
   if type(reply) == 'table' and reply.err and string.sub(reply.err, 1, 8) == 'READONLY' then return reply end
+  return value
 end
 
 local time = redis.call('TIME')
@@ -242,6 +245,6 @@ end
 
 local function finish()
   if #changed > 0 then redis.pcall('PUBLISH', prefix .. 'changes', table.concat(changed, ' ')) end
-  return struct.pack('>d', now) .. table.concat(replies)
+  return replied(struct.pack('>d', now) .. table.concat(replies))
 end
 `;
