@@ -23,6 +23,8 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
  * @throws TypeError where it holds what no HTTP response can carry.
  */
 export function answerOf(init: AnswerInit): HttpResponse {
+  if (typeof init !== "object" || init === null)
+    throw new TypeError("A transaction's function answers what is to be sent: return { status, headers, body }.");
   const { status = 200, body } = init;
   if (!Number.isInteger(status) || status < 200 || status > 599)
     throw new TypeError(`An answer's status is ${status}; it must be a whole number from 200 to 599.`);
@@ -55,6 +57,7 @@ function encoded(body: string | number | boolean | object): { readonly type: str
 function headerList(headers: NonNullable<AnswerInit["headers"]>): HeaderList {
   if (Array.isArray(headers)) return headers as HeaderList;
   return Object.entries(headers as Readonly<Record<string, string | readonly string[]>>).flatMap(([name, value]) =>
-    typeof value === "string" ? [[name, value] as const] : value.map((item) => [name, item] as const),
+    // Not `typeof value === "string"`: what is neither is told of with its name.
+    typeof value === "object" ? value.map((item) => [name, item] as const) : [[name, value] as const],
   );
 }

@@ -75,9 +75,6 @@ export interface Idempotency<Req> {
 /** What every adapter's middleware has beside being called by its framework. */
 export type MiddlewareParts<Req> = Pick<Idempotency<Req>, "policy" | "ready" | "close" | "keyStatus">;
 
-/** The part of them that needs no policy. */
-export type Lifecycle = Pick<Idempotency<never>, "ready" | "close">;
-
 /** Makes an adapter's middleware of what its framework calls. */
 export function middlewareOf<Call extends object, Req>(
   call: Call,
