@@ -272,20 +272,11 @@ export class Engine {
         ? this.#hold(record, request)
         : { kind: "unknown", status: record.status ?? OWNER_DIED, record };
     }
-    const next = { fence: newFence(), answer: verdict.answer };
-    const { runId } = request.labels;
-    const settled = await this.#calls.run("settle", runId, record.id, () =>
-      this.#store.settle(record.id, record.fence, next),
-    );
-    if (settled) {
-      this.#emit({ type: "recovered", runId, recordId: record.id, of: record.runId, status: verdict.answer.status });
-      this.#rooms.changed(record.id);
-    }
     // Whoever settled it: the one recorded answer is what everybody gets, so it is read back.
     return null;
   }
 
-  /** However many duplicates arrive, one of them asks. */
+  /** However many duplicates arrive, one of them asks, and settles what somebody knows the answer of. */
   #askOnce(record: StoredRecord, request: BeginRequest): Promise<Verdict> {
     const { ask } = request;
     if (ask === null) return Promise.resolve({ outcome: "unknown" });
@@ -296,9 +287,25 @@ export class Engine {
         this.#emit({ type: "ask-failed", runId: request.labels.runId, recordId: record.id, error });
         return { outcome: "unknown" };
       })
+      .then((verdict) => this.#settle(verdict, record, request))
       .finally(() => this.#asking.delete(record.fence));
     this.#asking.set(record.fence, asked);
     return asked;
+  }
+
+  async #settle(verdict: Verdict, record: StoredRecord, request: BeginRequest): Promise<Verdict> {
+    if (verdict.outcome !== "done") return verdict;
+    const { answer } = verdict;
+    const { runId } = request.labels;
+    const next = { fence: newFence(), answer };
+    const settled = await this.#calls.run("settle", runId, record.id, () =>
+      this.#store.settle(record.id, record.fence, next),
+    );
+    if (settled) {
+      this.#emit({ type: "recovered", runId, recordId: record.id, of: record.runId, status: answer.status });
+      this.#rooms.changed(record.id);
+    }
+    return verdict;
   }
 
   /** P5: who asks is not left hanging by an asker that never answers. */

@@ -7,9 +7,9 @@ export interface Turn<T> {
 }
 
 interface Asking<T> {
-  readonly underWay: Promise<T>;
+  readonly underWay: Promise<Turn<T>>;
   /** The next question, which has not been asked yet, and whose answer is for all who came since. */
-  next: Promise<T> | null;
+  next: Promise<Turn<T>> | null;
 }
 
 /**
@@ -19,23 +19,31 @@ interface Asking<T> {
 export class SharedTurns<T> {
   readonly #asking = new Map<string, Asking<T>>();
 
-  async ask(key: string, question: () => Promise<T>): Promise<Turn<T>> {
+  ask(key: string, question: () => Promise<T>): Promise<Turn<T>> {
     const asking = this.#asking.get(key);
-    if (asking === undefined) return { value: await this.#begin(key, question), own: true };
-    if (asking.next !== null) return { value: await asking.next, own: false };
-    const begin = (): Promise<T> => this.#begin(key, question);
+    if (asking === undefined) return this.#begin(key, question);
+    if (asking.next !== null) return asking.next.then(({ value }) => ({ value, own: false }));
+    const begin = (): Promise<Turn<T>> => this.#begin(key, question);
     asking.next = asking.underWay.then(begin, begin);
-    return { value: await asking.next, own: true };
+    return asking.next;
   }
 
-  #begin(key: string, question: () => Promise<T>): Promise<T> {
-    const underWay = question();
-    const asking: Asking<T> = { underWay, next: null };
-    this.#asking.set(key, asking);
+  #begin(key: string, question: () => Promise<T>): Promise<Turn<T>> {
     const end = (): void => {
       if (asking.next === null) this.#asking.delete(key);
     };
-    underWay.then(end, end);
+    const underWay = question().then(
+      (value): Turn<T> => {
+        end();
+        return { value, own: true };
+      },
+      (error: unknown): never => {
+        end();
+        throw error;
+      },
+    );
+    const asking: Asking<T> = { underWay, next: null };
+    this.#asking.set(key, asking);
     return underWay;
   }
 }
