@@ -99,14 +99,14 @@ async function factsOf(node: RedisNode, clustered: boolean): Promise<Facts> {
   const settings = new Map<string, string>();
   const config = textsOf(await node.send("config", "get", "append*").catch(permitted));
   for (let index = 0; index + 1 < config.length; index += 2) settings.set(config[index] ?? "", config[index + 1] ?? "");
-  const keepsFile = settings.get("appendonly") ?? (info.get("aof_enabled") === "1" ? "yes" : "no");
-  const appendFsync = keepsFile === "yes" ? (settings.get("appendfsync") ?? null) : "off";
+  const keepsFile = settings.get("appendonly") ?? { "0": "no", "1": "yes" }[info.get("aof_enabled") ?? ""];
+  const appendFsync = keepsFile === "no" ? "off" : (settings.get("appendfsync") ?? null);
   return {
     name: node.name,
     version,
     eviction: info.get("maxmemory_policy") ?? null,
     appendFsync,
-    durability: appendFsync === "always" ? "power-loss" : appendFsync === "off" ? "process" : "crash",
+    durability: appendFsync === "always" ? "power-loss" : keepsFile === "yes" ? "crash" : "process",
   };
 }
 
@@ -192,6 +192,7 @@ function refusal(error: unknown, lastError: Error | undefined, prefix: string): 
   const message = error instanceof Error ? error.message : String(error);
   const refuse = (text: string) => new IdempotencyError("store_inaccessible", text, { cause: error });
   const code = codeOf(error);
+  const heard = wordsOf(lastError);
   if (code === "NOAUTH" || code === "WRONGPASS" || codeOf(lastError) === "WRONGPASS") {
     return refuse(
       `Redis refuses the client's credentials (${message}). Give it the right \`username\` and \`password\`.`,
@@ -199,12 +200,17 @@ function refusal(error: unknown, lastError: Error | undefined, prefix: string): 
   }
   if (code === "NOPERM") return notPermitted(message, prefix, error);
   if (code === "MOVED") return inCluster();
-  if (/cluster support disabled/i.test(`${message} ${lastError?.message}`)) {
+  if (/cluster support disabled/i.test(message + heard)) {
     return unsuitable("This Redis is no cluster. Give the store a client of one server.");
   }
   if (code === "WRONGTYPE") return foreignKey(`${prefix}layout`);
-  const also = lastError === undefined || lastError.message === message ? "" : `; ${lastError.message}`;
+  const also = heard === "" || heard === message ? "" : `; ${heard}`;
   return refuse(`Redis is out of reach: ${message}${also}. Check its address, and that it is running.`);
+}
+
+/** What a connection's error says; that of a cluster, what its node said last. */
+function wordsOf(error: (Error & { readonly lastNodeError?: Error }) | undefined): string {
+  return error?.lastNodeError?.message ?? error?.message ?? "";
 }
 
 function notPermitted(what: string, prefix: string, cause?: unknown): IdempotencyError {

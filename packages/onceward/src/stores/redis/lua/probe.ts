@@ -15,8 +15,7 @@ local function try(command, ...)
   if type(reply) ~= 'table' or not reply.err then return reply end
   local reason = string.lower(reply.err)
   if string.find(reason, 'readonly', 1, true) or string.find(reason, 'perm', 1, true)
-    or string.find(reason, "can't run", 1, true) or string.find(reason, "can't access", 1, true)
-    or string.find(reason, 'unknown', 1, true) then
+    or string.find(reason, "can't", 1, true) or string.find(reason, 'unknown', 1, true) then
     refused[#refused + 1] = string.upper(command) .. ' ' .. reply.err
   elseif string.find(reply.err, 'WRONGTYPE', 1, true) then
     refused[#refused + 1] = 'FOREIGN ' .. select(1, ...)
