@@ -3,9 +3,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import { IdempotencyError } from "onceward";
-import type { Budget } from "onceward/http";
+import { type Budget, Spool } from "onceward/http";
 import { Pieces } from "./pieces.js";
-import { Spool } from "./spool.js";
 
 export interface BodyBounds {
   readonly maxBytes: number;

@@ -15,6 +15,7 @@ export { Housekeeping, type HousekeepingDeps, type HousekeepingSettings } from "
 export { type Html, html, htmlPage, joined, PAGE_CSP } from "./html.js";
 export * from "./layer.js";
 export * from "./message.js";
+export { Spool } from "./node/spool.js";
 export { normalisePath, type PathReading } from "./path.js";
 export {
   accountProblem,

@@ -1,6 +1,6 @@
 // The adapter of Express, 5 and 4, over real HTTP.
 
-import express5 from "express";
+import express5, { type Request, type Response } from "express";
 import express4 from "express4";
 import { describe, it } from "vitest";
 import { idempotency } from "../../src/adapters/express.js";
@@ -13,7 +13,7 @@ adapterSuite<void>({ name: "express 5", runner: { describe, it }, start: (app) =
 adapterSuite<void>({
   name: "express 4",
   runner: { describe, it },
-  start: (app) => start(express4 as unknown as Express, app),
+  start: (app) => start(express4, app),
 });
 
 async function start(express: Express, suite: SuiteApp<void>) {
@@ -22,7 +22,7 @@ async function start(express: Express, suite: SuiteApp<void>) {
   const parsers = [express.json(), express.text(), express.urlencoded({ extended: false }), express.raw()];
   for (const { method, path, guarded, handle } of suite.routes) {
     const verb = method.toLowerCase() as "post";
-    app[verb](path, guarded ? middleware : [], parsers, async (request, response) => {
+    app[verb](path, guarded ? middleware : [], parsers, async (request: Request, response: Response) => {
       answer(response, await handle({ body: request.body, claim: guarded ? request.idempotency : null }));
     });
   }
