@@ -183,10 +183,12 @@ export const replayCases: readonly AdapterCase[] = [
       const node = await bench.node();
       const date = fieldOf(await node.send(), "date");
       assert.ok(date !== undefined, "this server sends a Date");
-      await until("another second has begun", () => new Date().toUTCString() !== date);
-      const replayed = fieldsNamed(await node.send(), "date");
-      assert.equal(replayed.length, 1);
-      assert.notEqual(replayed[0], date);
+      // A server's clock may be late by some hundred milliseconds.
+      await until("a replay has another one", async () => {
+        const replayed = fieldsNamed(await node.send(), "date");
+        assert.equal(replayed.length, 1);
+        return replayed[0] !== date;
+      });
     },
   },
   {
