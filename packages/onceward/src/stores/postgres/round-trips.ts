@@ -36,8 +36,8 @@ type Told = Verdict | FoundRow | null;
 
 /** Bytes of answers that one round trip carries, but for one answer that is larger alone. */
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
-/** Pauses before an operation on a row that somebody else has locked is tried again. */
-const FIRST_PAUSE_MS = 2;
+/** Before an operation on a row that is busy is tried again: at once, and then after ever longer pauses. */
+const SECOND_PAUSE_MS = 2;
 const LONGEST_PAUSE_MS = 100;
 
 export class RoundTrips {
@@ -119,14 +119,14 @@ export class RoundTrips {
     const untilMs = performance.now() + maxWaitMs;
     this.#underWay++;
     try {
-      for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      for (let pauseMs = 0; ; pauseMs = Math.min(2 * pauseMs || SECOND_PAUSE_MS, LONGEST_PAUSE_MS)) {
         const told = await ask();
         if (told !== null) return told;
         if (performance.now() >= untilMs) {
           const reason = `Another transaction has held the record's row for ${maxWaitMs} ms; see pg_locks.`;
           throw new IdempotencyError("store_unavailable", reason);
         }
-        await sleep(pauseMs);
+        if (pauseMs > 0) await sleep(pauseMs);
       }
     } finally {
       if (--this.#underWay === 0) this.#idle?.();
