@@ -8,6 +8,8 @@ import { isPostgresError } from "./postgres-errors.js";
 export interface PgClientLike {
   query(text: string, values?: unknown[]): Promise<{ readonly rowCount: number | null }>;
   release(error?: Error | boolean): void;
+  on(event: "error", listener: () => void): unknown;
+  off(event: "error", listener: () => void): unknown;
 }
 
 /** pg's `Pool`. */
@@ -57,6 +59,8 @@ async function onConnection(
   run: (client: PgClientLike) => Promise<void>,
 ): Promise<void> {
   const client = await pool.connect();
+  // A connection that breaks says so twice: to the query under way, and as an event that would end the process.
+  client.on("error", ignore);
   let broken = true;
   try {
     await client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
@@ -73,7 +77,10 @@ async function onConnection(
     await client.query("COMMIT");
     broken = false;
   } finally {
+    if (!broken) client.off("error", ignore);
     // A connection whose transaction may still be open is closed, which ends it.
     client.release(broken);
   }
 }
+
+function ignore(): void {}
