@@ -60,7 +60,7 @@ export interface EngineOptions {
   readonly hmac?: Hmac;
   /** Steps that one record may have. Default 1000. */
   readonly maxSteps?: number;
-  /** Bytes of their results in all. Default 1 MiB, or what the store allows. */
+  /** Bytes of their results in all. Default 1 MiB. */
   readonly maxStepLogBytes?: number;
   readonly onEvent?: (event: EngineEvent) => void;
 }
@@ -106,10 +106,7 @@ export class Engine {
       stepSecret: new StepSecret(this.#store, this.#calls, options.hmac ?? withoutHmac),
       stepLimits: {
         maxSteps: options.maxSteps ?? 1_000,
-        maxStepLogBytes: Math.min(
-          options.maxStepLogBytes ?? 1024 * 1024,
-          this.#store.info.maxStepLogBytes ?? Number.POSITIVE_INFINITY,
-        ),
+        maxStepLogBytes: options.maxStepLogBytes ?? 1024 * 1024,
       },
       changed: (id) => this.#rooms.changed(id),
     };

@@ -25,8 +25,6 @@ export interface StoreInfo {
   readonly shared: boolean;
   /** 0 where leases and expiry are judged by one clock; otherwise the largest skew of nodes' clocks (SPEC §4.3). */
   readonly maxClockSkewMs: number;
-  /** The most that a record's step log may take, in bytes; left out where only the engine's own bound holds. */
-  readonly maxStepLogBytes?: number;
 }
 
 /** One request's attempt to own a record (SPEC §4.1). */

@@ -182,7 +182,7 @@ export interface LayerOptions {
   readonly maxWaiters?: number;
   /** Steps that one record may have (SPEC §7.2). Default 1000. */
   readonly maxSteps?: number;
-  /** Bytes of their results in all. Default 1 MiB, or what the store allows. */
+  /** Bytes of their results in all. Default 1 MiB. */
   readonly maxStepLogBytes?: number;
   /** New keys a second and account; null (default): no bound (SPEC §9.4). */
   readonly newKeysPerSecond?: number | null;
