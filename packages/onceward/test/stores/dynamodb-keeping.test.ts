@@ -294,7 +294,9 @@ describe("9.4 limits", () => {
     const store = await kit.open();
     kit.front.plan = ({ operation }) =>
       operation === "Query" ? { status: 400, type: "AccessDeniedException", message: "" } : undefined;
+    kit.front.count();
     expect(await claims(store, 5)).toEqual(Array(5).fill("claimed"));
+    expect(kit.front.count()["Query"]).toBe(1);
     const strict = await kit.open({ limits: { maxRecords: 3 } });
     await expect(strict.claim(claimOf())).rejects.toMatchObject({ code: "store_unavailable" });
   });

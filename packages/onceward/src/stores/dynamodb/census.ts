@@ -20,12 +20,16 @@ interface Count {
 type Limit = "account" | "store";
 
 const KEY: DynamoDBItem = ownKey("census");
-/** A count that says "full" is not taken again before it is this old. */
+/** A count that says "full" is not taken again before it is this old, or older where much was to be counted. */
 const FRESH_MS = 1_000;
+const FRESH_MS_A_RECORD = 0.1;
+/** How long a claim waits for that; then it is answered by the count before. */
+const LONGEST_WAIT_MS = 3_000;
 /** However little happens here, others add records too. */
 const OLD_MS = 3_600_000;
 /** A node that counts says so; others leave it to it for so long. */
 const COUNTING_MS = 60_000;
+const AFTER_FAILURE_MS = 30_000;
 /**
  * A hundredth of a limit: so much a node lets in before its first count, and accounts with less of theirs are not
  * remembered one by one.
@@ -47,7 +51,12 @@ export class Census {
   /** What this node let in since that count began. */
   #since = new Map<string, number>();
   #sinceTotal = 0;
+  /** How much of that is still on its way to the table, so that no count may rely on having seen it. */
+  readonly #onTheWay = new Map<string, number>();
   #counting: Promise<void> | null = null;
+  /** When this node last looked whether to count in the background, and for how long it then does not again. */
+  #lookedAt = 0;
+  #pauseMs = 0;
   #closed = false;
 
   constructor(table: Table, limits: StoreLimits) {
@@ -55,22 +64,44 @@ export class Census {
     this.#limits = limits;
   }
 
-  /** Makes room for one more record, or says which limit is reached. Rejects where only counting could tell, and cannot. */
+  /**
+   * Makes room for one more record, which is to be {@link settle}d, or says which limit is reached. Rejects where only
+   * counting could tell, and cannot.
+   */
   async reserve(account: string, moment: Moment): Promise<Limit | null> {
-    const blind = this.#count === null && this.#unseen(account);
-    if (blind || (this.#reached(account) !== null && this.#age(moment) >= FRESH_MS)) {
-      await this.#take(moment, moment.now - FRESH_MS + 1);
+    if (this.#count === null && this.#unseen(account)) await this.#take(moment, moment.now - FRESH_MS + 1);
+    const freshMs = Math.max(FRESH_MS, (this.#count?.total ?? 0) * FRESH_MS_A_RECORD);
+    if (this.#reached(account) !== null && this.#age(moment) >= freshMs) {
+      await atMost(LONGEST_WAIT_MS, this.#take(moment, moment.now - freshMs + 1));
     }
     const limit = this.#reached(account);
     if (limit !== null) return limit;
     this.#add(account, 1);
-    const since = this.#due(account, moment);
-    // In the background it may fail: whoever needs it will hear of it.
-    if (since !== null) this.#take(moment, since, true).catch(() => {});
+    this.#onTheWay.set(account, (this.#onTheWay.get(account) ?? 0) + 1);
+    this.#lookOut(account, moment);
     return null;
   }
 
-  /** Gives a reservation back, or the room of a record that is gone. */
+  /** Counts in the background where that is due. Where it fails, whoever needs it will hear of it. */
+  #lookOut(account: string, moment: Moment): void {
+    const since = this.#due(account, moment);
+    if (since === null || Math.abs(moment.now - this.#lookedAt) < this.#pauseMs) return;
+    this.#lookedAt = moment.now;
+    this.#pauseMs = FRESH_MS;
+    this.#take(moment, since, true).catch(() => {
+      this.#pauseMs = AFTER_FAILURE_MS;
+    });
+  }
+
+  /** What became of a reservation: a record, as far as one knows, or nothing. */
+  settle(account: string, made: boolean): void {
+    const left = (this.#onTheWay.get(account) ?? 0) - 1;
+    if (left > 0) this.#onTheWay.set(account, left);
+    else this.#onTheWay.delete(account);
+    if (!made) this.#add(account, -1);
+  }
+
+  /** Gives the room of a record back that is gone. */
   release(account: string | undefined): void {
     if (account !== undefined) this.#add(account, -1);
   }
@@ -118,7 +149,7 @@ export class Census {
     const grown =
       own * 4 > maxRecordsPerAccount - (this.#of(account) - own) ||
       this.#sinceTotal * 4 > maxRecords - (this.#count?.total ?? 0);
-    return grown && this.#age(moment) >= FRESH_MS ? (this.#count?.at ?? 0) + 1 : null;
+    return grown ? (this.#count?.at ?? 0) + 1 : null;
   }
 
   /** Gets a count from `since` or later: one that another node took, or its own. One at a time. */
@@ -133,7 +164,8 @@ export class Census {
     const item = await this.#table.get(KEY);
     const shared = sharedCount(item, this.#least);
     if (shared !== null && shared.at > (this.#count?.at ?? 0) && (shared.at >= since || background)) {
-      this.#adopt(shared, null);
+      // When it was taken, which of this node's records were there, is not known: better to count some twice.
+      this.#adopt(shared, new Map());
     }
     const busy = item === null ? 0 : (numberOf(item, "until") ?? 0);
     if ((this.#count?.at ?? 0) >= since || (background && busy > now)) return;
@@ -141,18 +173,20 @@ export class Census {
       when: null,
       values: { ":until": number(now + COUNTING_MS) },
     });
-    const before = new Map(this.#since);
+    const before = new Map(
+      [...this.#since].map(([account, records]) => [account, records - (this.#onTheWay.get(account) ?? 0)]),
+    );
     const count = await this.#walk(now, judgedAt);
     if (count === null) return;
     this.#adopt(count, before);
     await this.#table.put({ ...KEY, at: number(now), count: text(this.#shared(count)) });
   }
 
-  /** `before`: what was let in before the count began, and so is in it; null where all of it counts as being in it. */
-  #adopt(count: Count, before: ReadonlyMap<string, number> | null): void {
+  /** `before`: what was let in before the count began, and so is in it. */
+  #adopt(count: Count, before: ReadonlyMap<string, number>): void {
     const since = new Map<string, number>();
-    for (const [account, records] of before === null ? [] : this.#since) {
-      const left = records - (before?.get(account) ?? 0);
+    for (const [account, records] of this.#since) {
+      const left = records - (before.get(account) ?? 0);
       if (left !== 0) since.set(account, left);
     }
     this.#count = count;
@@ -209,6 +243,17 @@ export class Census {
       accounts: largest.slice(0, LONGEST_SHARED),
     } satisfies SharedCount);
   }
+}
+
+/** Waits for `work`, but no longer than that. */
+async function atMost(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeUp = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  // Where it fails later on, nobody is there to hear of it.
+  work.catch(() => {});
+  await Promise.race([work, timeUp]).finally(() => clearTimeout(timer));
 }
 
 interface SharedCount {

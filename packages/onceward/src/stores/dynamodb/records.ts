@@ -79,9 +79,15 @@ export class Records {
       const { record } = newHead(null, moment, request).next as { readonly record: StoredRecord };
       const item = newItem(record, sequence(record.createdAt));
       const when = { when: ABSENT, values: this.#values(moment) };
-      const written = await this.#table.put(item, when, { look: true });
+      let made = true;
+      let written: Written;
+      try {
+        written = await this.#table.put(item, when, { look: true });
+        made = written.done;
+      } finally {
+        census.settle(account, made);
+      }
       if (written.done) return { outcome: "claimed", record, now: moment.judgedAt };
-      census.release(account);
       const kept = this.#live(written.found, moment);
       const result = kept === null ? null : await this.#met(kept, request, moment, record.leaseUntil);
       // What stood in the way is gone again.
