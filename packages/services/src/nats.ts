@@ -21,6 +21,8 @@ export interface StartNatsOptions {
 /** Several servers that are one. */
 export interface PrivateNatsCluster {
   readonly servers: readonly PrivateServer[];
+  /** Resolves when all servers are there and follow one leader. */
+  ready(): Promise<void>;
   /** The server that leads a stream just now; null where none does. */
   leaderOf(stream: string): Promise<PrivateServer | null>;
   remove(): Promise<void>;
@@ -57,8 +59,13 @@ export async function startNatsCluster({ settings = {} }: StartNatsOptions = {})
     }
     return null;
   };
-  const cluster = {
+  const cluster: PrivateNatsCluster = {
     servers,
+    async ready() {
+      for (const until = performance.now() + READY_WITHIN_MS; !(await isWhole(nodes)); await sleep(50)) {
+        if (performance.now() > until) throw new Error("The NATS cluster has not come together.");
+      }
+    },
     async leaderOf(stream: string) {
       const told = (await alive("/jsz?streams=true&accounts=true")) as JetStreamReport | null;
       const streams = told?.account_details?.flatMap(({ stream_detail }) => stream_detail ?? []) ?? [];
@@ -68,21 +75,33 @@ export async function startNatsCluster({ settings = {} }: StartNatsOptions = {})
     remove: () => removeAll(servers),
   };
   await started(servers, cluster);
-  const until = performance.now() + READY_WITHIN_MS;
-  for (;;) {
-    const reports = await Promise.all(nodes.map(({ monitor }) => ask(monitor, "/jsz")));
-    const leaders = new Set(reports.map((report) => (report as JetStreamReport | null)?.meta_cluster?.leader ?? ""));
-    if (leaders.size === 1 && !leaders.has("")) return cluster;
-    if (performance.now() > until) break;
-    await sleep(50);
+  try {
+    await cluster.ready();
+    return cluster;
+  } catch (error) {
+    await cluster.remove();
+    throw error;
   }
-  await cluster.remove();
-  throw new Error("The NATS cluster has elected no leader.");
+}
+
+/** Whether all follow one leader, to which all others are up to date. */
+async function isWhole(nodes: readonly { readonly monitor: number }[]): Promise<boolean> {
+  const reports = await Promise.all(
+    nodes.map(({ monitor }) => ask(monitor, "/jsz") as Promise<JetStreamReport | null>),
+  );
+  const leaders = new Set(reports.map((report) => report?.meta_cluster?.leader ?? ""));
+  // Only the leader knows of its followers.
+  const followers = reports.flatMap((report) => report?.meta_cluster?.replicas ?? []);
+  const upToDate = followers.filter(({ current, offline }) => current && offline !== true);
+  return leaders.size === 1 && !leaders.has("") && upToDate.length === nodes.length - 1;
 }
 
 /** What `/jsz` tells, of which we read so much. */
 interface JetStreamReport {
-  readonly meta_cluster?: { readonly leader?: string };
+  readonly meta_cluster?: {
+    readonly leader?: string;
+    readonly replicas?: readonly { readonly current: boolean; readonly offline?: boolean }[];
+  };
   readonly account_details?: readonly {
     readonly stream_detail?: readonly { readonly name: string; readonly cluster?: { readonly leader?: string } }[];
   }[];

@@ -1,5 +1,6 @@
 // Servers, clients and buckets for tests of NATS stores.
 
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { type JetStreamManager, type JetStreamOptions, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, headers, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";
@@ -20,6 +21,19 @@ export function describePrivateNats(title: string, body: () => void): void {
   const own = lookUp({ ...NATS, variable: "" });
   if (own.kind === "missing") describe.skip(`${title} (skipped: ${own.reason})`, body);
   else describe(title, body);
+}
+
+/** As above, for what needs replicas, which servers before 2.9.21 do not change atomically (nats-server issue 4320). */
+export function describeReplicatedNats(title: string, body: () => void): void {
+  const own = lookUp({ ...NATS, variable: "" });
+  const program = own.kind === "programs" ? (own.paths["nats-server"] ?? "") : "";
+  const version =
+    program === "" ? "" : (/\d+\.\d+\.\d+/.exec(execFileSync(program, ["--version"]).toString())?.[0] ?? "");
+  if (version !== "" && version.localeCompare("2.9.21", "en", { numeric: true }) < 0) {
+    const reason = `nats-server ${version} is on the PATH, and replicas need 2.9.21 or later`;
+    console.error(`The NATS store is not tested on a cluster: ${reason}.`);
+    describe.skip(`${title} (skipped: ${reason})`, body);
+  } else describePrivateNats(title, body);
 }
 
 /** The server that the environment names; null where a private one is to be started. */

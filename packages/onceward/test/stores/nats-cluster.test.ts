@@ -6,12 +6,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest
 import type { ClaimRequest, Store } from "../../src/core/store.js";
 import { type NatsStoreOptions, natsStore } from "../../src/stores/nats.js";
 import { driveThroughFaults } from "./fault-drive.js";
-import { client, describePrivateNats, newBucket } from "./nats-client.js";
+import { client, describeReplicatedNats, newBucket } from "./nats-client.js";
 import { answer, claimOf, newFence } from "./nats-node.js";
 
 const CLIENT = { timeout: 1_000, pingInterval: 500, maxPingOut: 2 };
 
-describePrivateNats("the NATS store on a cluster of three", () => {
+describeReplicatedNats("the NATS store on a cluster of three", () => {
   let cluster: PrivateNatsCluster;
   let bucket: string;
   const closing: (() => unknown)[] = [];
@@ -20,9 +20,10 @@ describePrivateNats("the NATS store on a cluster of three", () => {
     cluster = await startNatsCluster();
   }, 90_000);
   afterAll(() => cluster.remove());
-  beforeEach(() => {
+  beforeEach(async () => {
     bucket = newBucket();
-  });
+    await cluster.ready();
+  }, 90_000);
   afterEach(async () => {
     for (const close of closing.splice(0).reverse()) await close();
   });
@@ -83,15 +84,25 @@ describePrivateNats("the NATS store on a cluster of three", () => {
     expect(page.items.filter(({ state }) => state === "done")).toHaveLength(50);
   }, 120_000);
 
-  test("P1 of many that claim a key at different servers one wins", async () => {
-    const stores = [await node(0), await node(1), await node(2)];
+  test("P1 of many that claim a key, or take it over, at different servers one wins", async () => {
+    const clock = { now: Date.now() };
+    const nodes = [0, 1, 2].map((first) => node(first, { maxClockSkewMs: 0, now: () => clock.now }));
+    const stores = await Promise.all(nodes);
+    const all = <T>(ask: (store: Store) => Promise<T>) =>
+      Promise.all(Array.from({ length: 24 }, (_, index) => ask(stores[index % 3] as Store)));
     for (let round = 0; round < 20; round++) {
       const { id } = claimOf();
-      const results = await Promise.all(
-        Array.from({ length: 24 }, (_, index) => (stores[index % 3] as Store).claim(claimOf({ id }))),
-      );
-      expect(results.filter(({ outcome }) => outcome === "claimed")).toHaveLength(1);
-      expect(results.filter(({ outcome }) => outcome === "found")).toHaveLength(23);
+      const retention = { forMs: 60_000 };
+      const claims = await all((store) => store.claim(claimOf({ id, retention, leaseMs: 1_000 })));
+      expect(claims.filter(({ outcome }) => outcome === "claimed")).toHaveLength(1);
+      expect(claims.filter(({ outcome }) => outcome === "found")).toHaveLength(23);
+      clock.now += 2_000;
+      const { fence } = (await stores[0]?.find(id))?.record ?? { fence: "" };
+      const takeOvers = await all((store) => store.takeOver(id, fence, { fence: newFence(), leaseMs: 1_000 }));
+      expect(takeOvers.filter(Boolean)).toHaveLength(1);
+      clock.now += 120_000;
+      const second = await all((store) => store.claim(claimOf({ id })));
+      expect(second.filter(({ outcome }) => outcome === "claimed")).toHaveLength(1);
     }
   }, 120_000);
 

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { StreamConfig } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
 import { type PrivateServer, startNats } from "@onceward/services";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { isIdempotencyError } from "../../src/core/errors.js";
@@ -127,9 +128,40 @@ describePrivateNats("opening a NATS store", () => {
     await expect(client(strict.url, { user: "u", pass: "wrong" })).rejects.toThrow(/Authorization/);
   });
 
+  /** A connection whose server says that it is of another version. */
+  function ofVersion(version: string, { connection }: Client): NatsConnection {
+    return new Proxy(connection, {
+      get: (target, name) => {
+        if (name === "info") return { ...target.info, version };
+        const value = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  }
+
   test("more replicas than the cluster has servers is store_inaccessible, and the fix is `replicas`", async () => {
-    const { code, message } = await refusal({ ...(await connected(server.url)), bucket: newBucket(), replicas: 3 });
+    const own = await connected(server.url);
+    const options = { ...own, bucket: newBucket(), replicas: 3, connection: ofVersion("2.10.0", own) };
+    const { code, message } = await refusal(options);
     expect([code, message]).toEqual(["store_inaccessible", expect.stringContaining("`replicas`")]);
+  });
+
+  test("P1 replicas on a server whose compare-and-set is not atomic are store_unsuitable, and no bucket is made", async () => {
+    const own = await connected(server.url);
+    const bucket = newBucket();
+    for (const version of ["2.9.0", "2.9.10", "2.9.20"]) {
+      const options = { ...own, bucket, replicas: 3, connection: ofVersion(version, own) };
+      const { code, message } = await refusal(options);
+      expect([code, message]).toEqual([
+        "store_unsuitable",
+        expect.stringMatching(/2\.9\.21 or later, or use .*replicas 1/),
+      ]);
+    }
+    for (const version of ["2.9.21", "2.10.0", "2.10.27-RC.1", "2.11.4", "3.0.0"]) {
+      const options = { ...own, bucket, replicas: 3, connection: ofVersion(version, own) };
+      expect((await refusal(options)).code).toBe("store_inaccessible");
+    }
+    await expect((await manager(own.connection)).streams.info(`KV_${bucket}`)).rejects.toThrow(/not found/);
   });
 
   test("a bucket that holds something else is store_foreign and stays as it was", async () => {
@@ -177,14 +209,7 @@ describePrivateNats("opening a NATS store", () => {
 
   test("a server before 2.9 is store_unsuitable", async () => {
     const own = await connected(server.url);
-    const connection = new Proxy(own.connection, {
-      get: (target, name) => {
-        if (name === "info") return { ...target.info, version: "2.8.4" };
-        const value = Reflect.get(target, name);
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    });
-    const { code, message } = await refusal({ ...own, connection });
+    const { code, message } = await refusal({ ...own, connection: ofVersion("2.8.4", own) });
     expect([code, message]).toEqual(["store_unsuitable", expect.stringContaining("2.8.4")]);
   });
 

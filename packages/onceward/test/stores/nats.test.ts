@@ -18,11 +18,4 @@ describeNats("on nats-server", () => {
     capabilities: { shared: true, history: false, clock: "fake" },
     setUp: () => natsPlace(server.url),
   });
-
-  storeSuite({
-    name: "nats, sealed",
-    runner: { describe, it },
-    capabilities: { shared: true, history: false, clock: "fake" },
-    setUp: () => natsPlace(server.url, "5a".repeat(32)),
-  });
 });

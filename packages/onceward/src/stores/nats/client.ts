@@ -61,6 +61,7 @@ export interface NatsStreamInfo {
     readonly max_bytes: number;
     readonly max_msgs: number;
     readonly max_msg_size?: number;
+    readonly num_replicas: number;
     readonly sealed: boolean;
     readonly deny_purge: boolean;
     readonly no_ack?: boolean;

@@ -37,27 +37,32 @@ export function isTaken(error: unknown): boolean {
 
 /** Nobody listened to the request: JetStream is off, or what was asked for has no leader just now. */
 export function isUnheard(error: unknown): boolean {
-  return (error as Error).name === "JetStreamNotEnabled" || (error as Error).name === "NoRespondersError";
+  return nameOf(error) === "JetStreamNotEnabled" || nameOf(error) === "NoRespondersError";
+}
+
+/** Nobody answered in time: a server that stands still, or a stream that has no leader yet. */
+export function isUnanswered(error: unknown): boolean {
+  return nameOf(error) === "TimeoutError" || nameOf((error as Error).cause) === "TimeoutError";
 }
 
 /** What a caller of the store is told where a request failed: it may have taken effect, or may yet. */
 export function unavailable(doing: string, error: unknown): IdempotencyError {
   if (isIdempotencyError(error)) return error;
   // A client gives up for ever after ten attempts, unless it is told otherwise.
-  const closed = (error as Error | null)?.name === "ClosedConnectionError";
+  const closed = nameOf(error) === "ClosedConnectionError";
   const fix = closed ? " (connect with `maxReconnectAttempts: -1`, so that the client never gives up)" : "";
   const reason = `NATS could not ${doing}: ${messageOf(error)}${fix}.`;
   return new IdempotencyError("store_unavailable", reason, { cause: error });
 }
 
 /** What whoever opens the store is told, with the fix. */
-export function cannotOpen(stream: string, doing: string, error: unknown): IdempotencyError {
+export function cannotOpen(stream: string, doing: string, fault: unknown): IdempotencyError {
+  const error = isIdempotencyError(fault, "store_unavailable") ? fault.cause : fault;
   if (isIdempotencyError(error)) return error;
   const refused = (reason: string) => {
     return new IdempotencyError("store_inaccessible", `The NATS store cannot ${doing}: ${reason}`, { cause: error });
   };
   const code = apiCode(error);
-  const { name } = error as Error;
   const message = messageOf(error);
   if (JETSTREAM_NOT_ENABLED.includes(code ?? 0)) {
     return refused("JetStream is not enabled for this account. Enable it in the server's configuration (`jetstream`).");
@@ -66,18 +71,22 @@ export function cannotOpen(stream: string, doing: string, error: unknown): Idemp
     const reason = "nothing answers to JetStream's API.";
     return refused(`${reason} Start the server with \`-js\`, or give the account JetStream, or wait for a leader.`);
   }
-  if (/permission/i.test(`${name} ${message}`)) {
+  if (/permission/i.test(message)) {
     return refused(`${message}. Give this user the permissions that docs/stores/nats.md lists.`);
   }
   if (code === NO_REPLICAS_WITHOUT_CLUSTER) {
     return refused(`${message}. Set \`replicas\` to what the cluster can hold (1 on a single server).`);
   }
-  if (name === "TimeoutError") {
+  if (isUnanswered(error)) {
     return refused(
       `no answer about ${stream} in time. See that the server runs, and that this user may use $JS.API.>.`,
     );
   }
   return refused(`${message}.`);
+}
+
+function nameOf(error: unknown): string | undefined {
+  return (error as Error | null | undefined)?.name;
 }
 
 function messageOf(error: unknown): string {

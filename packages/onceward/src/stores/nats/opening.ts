@@ -3,15 +3,17 @@
 import { IdempotencyError } from "../../core/errors.js";
 import type { Durability } from "../../core/store.js";
 import type { NatsAccess, NatsBucket } from "./bucket.js";
-import type { JetStreamManagerLike, NatsStreamConfig, NatsStreamInfo } from "./client.js";
-import { cannotOpen, isMissing, isTaken } from "./faults.js";
+import type { NatsStreamConfig, NatsStreamInfo } from "./client.js";
+import { cannotOpen, isMissing, isTaken, isUnanswered } from "./faults.js";
 import type { NatsSettings } from "./settings.js";
 
 /** The number of the bucket's layout; a bucket of a higher one is not touched. */
 const LAYOUT = 1;
 /** Holds whose bucket it is, and of which layout. */
 const META_KEY = "meta";
-const OLDEST_SERVER = [2, 9] as const;
+const OLDEST_SERVER = [2, 9, 0] as const;
+const ATOMIC_REPLICAS = [2, 9, 21] as const;
+const LEADER_WITHIN_MS = 10_000;
 /** A record's labels must fit one message, whatever they are. */
 const LEAST_DATA_BYTES = 16 * 1024;
 
@@ -40,53 +42,74 @@ export function streamConfig(bucket: string, replicas: number): NatsStreamConfig
  */
 export async function openBucket(bucket: NatsBucket, settings: NatsSettings): Promise<Durability> {
   assertServer(bucket.access);
-  try {
-    const manager = await bucket.manager();
-    const info = await stream(manager, bucket.stream, settings);
-    assertFit(info, settings);
-    bucket.opened(info.config.max_msg_size ?? -1);
-    if (bucket.longestData(0) < LEAST_DATA_BYTES) throw tooSmall(settings.bucket);
-    await mark(bucket, info, settings.bucket);
-    return durabilityOf(info, settings);
-  } catch (error) {
-    throw cannotOpen(bucket.stream, `open bucket ${settings.bucket}`, error);
+  for (const until = performance.now() + LEADER_WITHIN_MS; ; ) {
+    try {
+      return await opened(bucket, settings);
+    } catch (error) {
+      // A replicated stream that was made just now answers nothing until it has a leader.
+      if (isUnanswered(error) && performance.now() < until) continue;
+      throw cannotOpen(bucket.stream, `open bucket ${settings.bucket}`, error);
+    }
   }
+}
+
+async function opened(bucket: NatsBucket, settings: NatsSettings): Promise<Durability> {
+  const info = await stream(bucket, settings);
+  assertAtomic(bucket.access, info.config.num_replicas);
+  assertFit(info, settings);
+  bucket.opened(info.config.max_msg_size ?? -1);
+  if (bucket.longestData(0) < LEAST_DATA_BYTES) throw tooSmall(settings.bucket);
+  await mark(bucket, info, settings.bucket);
+  return durabilityOf(info, settings);
 }
 
 function assertServer({ connection }: NatsAccess): void {
-  const { info } = connection;
-  if (connection.isClosed() || info === undefined) {
+  if (connection.isClosed() || connection.info === undefined) {
     const reason = "The connection to NATS is closed: give natsStore one that is open (`await connect({ servers })`).";
     throw new IdempotencyError("store_inaccessible", reason);
   }
-  const [major = 0, minor = 0] = info.version.split(".").map((part) => Number.parseInt(part, 10));
-  const [oldestMajor, oldestMinor] = OLDEST_SERVER;
-  if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
-  const reason = `nats-server ${info.version} is older than ${OLDEST_SERVER.join(".")}: upgrade it.`;
+  const { version } = connection.info;
+  if (isBefore(version, OLDEST_SERVER)) {
+    throw new IdempotencyError("store_unsuitable", `nats-server ${version} is older than 2.9: upgrade it.`);
+  }
+}
+
+/** P1 rests on compare-and-set. */
+function assertAtomic({ connection }: NatsAccess, replicas: number): void {
+  const version = connection.info?.version ?? "";
+  if (replicas === 1 || !isBefore(version, ATOMIC_REPLICAS)) return;
+  const reason =
+    `nats-server ${version} lets several writers of a key win at once where the bucket has replicas ` +
+    "(nats-io/nats-server issue 4320), so that one operation would run twice: upgrade all servers to 2.9.21 or later, or " +
+    "use a bucket with replicas 1.";
   throw new IdempotencyError("store_unsuitable", reason);
 }
 
-async function stream(
-  manager: JetStreamManagerLike,
-  name: string,
-  { bucket, replicas, migrate }: NatsSettings,
-): Promise<NatsStreamInfo> {
+function isBefore(version: string, least: readonly number[]): boolean {
+  const parts = version.split(".").map((part) => Number.parseInt(part, 10));
+  const at = least.findIndex((part, index) => part !== parts[index]);
+  return at !== -1 && !((parts[at] ?? 0) > (least[at] ?? 0));
+}
+
+async function stream(own: NatsBucket, { bucket, replicas, migrate }: NatsSettings): Promise<NatsStreamInfo> {
+  const { streams } = await own.manager();
   try {
-    return await manager.streams.info(name);
+    return await streams.info(own.stream);
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
+  assertAtomic(own.access, replicas);
   if (!migrate) {
     const command = `nats kv add ${bucket} --history 1 --storage file --replicas ${replicas}`;
     const reason = `The NATS bucket ${bucket} is missing. Create it (\`${command}\`), or leave out \`migrate: false\`.`;
     throw new IdempotencyError("store_inaccessible", reason);
   }
   try {
-    return await manager.streams.add(streamConfig(bucket, replicas));
+    return await streams.add(streamConfig(bucket, replicas));
   } catch (error) {
     // By another node, at the same moment, with other settings.
     if (!isTaken(error)) throw error;
-    return manager.streams.info(name);
+    return streams.info(own.stream);
   }
 }
 
