@@ -135,6 +135,26 @@ describe("7.2 long steps", () => {
     expect(await store.complete(request.id, request.fence, answer(LONG))).toBe(true);
   });
 
+  it("9.3 that are too many for a record are refused with the reason, and what was recorded stays", async () => {
+    const { table, store } = await kept(false);
+    const request = claimOf();
+    await store.claim(request);
+    await kit.client().updateItem({
+      TableName: table,
+      Key: { pk: { S: request.id }, sk: { S: "head" } },
+      UpdateExpression: "SET steps = :steps",
+      ExpressionAttributeValues: { ":steps": { L: [{ B: new Uint8Array(409_000) }] } },
+    });
+    const message = expect.stringMatching(/larger than the 400 KB of an item: record fewer steps/);
+    const step = new Uint8Array(256);
+    await expect(store.appendStep(request.id, request.fence, step)).rejects.toMatchObject({
+      code: "store_unavailable",
+      message,
+    });
+    expect(await store.readSteps(request.id, request.fence)).toHaveLength(1);
+    expect(await store.complete(request.id, request.fence, answer())).toBe(true);
+  });
+
   it("outlive the retention of a record whose lease is live, and are purged a week later", async () => {
     const all = await kept(false);
     const request = claimOf({ retention: { forMs: HOUR }, leaseMs: 10 * HOUR });

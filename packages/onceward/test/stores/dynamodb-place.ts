@@ -9,7 +9,7 @@ import { sealedStore } from "onceward/stores/sealed";
 import { fakeClock, type StorePlace } from "onceward/testing";
 import { clientOptions } from "./dynamodb-client.js";
 
-export function newTable(): string {
+function newTable(): string {
   return `onceward-${randomBytes(6).toString("hex")}`;
 }
 

@@ -56,6 +56,9 @@ export function explain(error: unknown, table: string): string {
     case "CredentialsProviderError":
       return `There are no credentials for DynamoDB: ${KEYS}. (${message})`;
   }
+  if (name === "ValidationException" && /item size/i.test(message)) {
+    return `A record of the DynamoDB table ${table} would be larger than the 400 KB of an item: record fewer steps.`;
+  }
   if (/region is missing/i.test(message)) {
     return "The DynamoDB client has no Region: give it `region`, or set AWS_REGION.";
   }

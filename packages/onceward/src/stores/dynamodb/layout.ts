@@ -6,7 +6,7 @@ import type { DynamoDBItem, DynamoDBTable } from "./client.js";
  * The partition `pk` is a record's id, and everything of a record lies in it: its head at the sort key `head`, and
  * chunks of what is too long for the head. Partitions whose names begin with `#` are the store's own.
  */
-export const HEAD = "head";
+const HEAD = "head";
 export const CHUNK = "chunk:";
 
 /** The number of the layout, kept in the table; a higher one is refused. */
