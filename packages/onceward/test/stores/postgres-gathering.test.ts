@@ -1,5 +1,6 @@
 // How few round trips the PostgreSQL store makes, and that no member of one fails or holds up the others.
 
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import type { ClaimRequest } from "onceward";
 import type { PgClientLike, PgPoolLike, PgQueryLike } from "onceward/stores/postgres";
@@ -135,14 +136,27 @@ describe.skipIf(missing !== null)(missing ?? "PostgreSQL", () => {
     await first;
   });
 
-  it("answers that are large travel in several round trips", async () => {
+  it("answers that are large travel in several round trips, there and back", async () => {
     const { client, store } = await node();
-    const requests = Array.from({ length: 12 }, () => claimOf());
-    await Promise.all(requests.map((request) => store.claim(request)));
-    client.sent.length = 0;
-    const payload = new Uint8Array(1024 * 1024);
-    await Promise.all(requests.map(({ id, fence }) => store.complete(id, fence, { status: 200, payload })));
+    const trips = async <T>(work: (request: ClaimRequest) => Promise<T>): Promise<readonly T[]> => {
+      client.sent.length = 0;
+      return Promise.all(requests.map(work));
+    };
+    const requests = Array.from({ length: 20 }, () => claimOf());
+    await trips((request) => store.claim(request));
+    const payloads = requests.map(() => new Uint8Array(randomBytes(1024 * 1024)));
+    const payloadOf = (request: ClaimRequest) => payloads[requests.indexOf(request)] ?? new Uint8Array();
+    await trips((request) => store.complete(request.id, request.fence, { status: 200, payload: payloadOf(request) }));
+    expect(client.sent.length).toBe(5);
+    const claimed = await trips(({ id }) => store.claim(claimOf({ id })));
     expect(client.sent.length).toBe(3);
+    const found = await trips(({ id }) => store.find(id));
+    expect(client.sent.length).toBe(3);
+    for (const [index, request] of requests.entries()) {
+      const [one, other] = [claimed[index], found[index]];
+      const records = [one?.outcome === "found" ? one.record : null, other?.record];
+      for (const record of records) expect(Buffer.compare(record?.payload ?? Buffer.of(), payloadOf(request))).toBe(0);
+    }
   });
 
   it("statements of the lanes are prepared under a name, and none where that is switched off", async () => {

@@ -1,19 +1,16 @@
 // Claims: many keys at once, each made, found, or taken anew where it has expired.
 
-import type { StoredRecord } from "../../core/record.js";
+import type { RecordId, StoredRecord } from "../../core/record.js";
 import type { ClaimRequest, ClaimResult, StoreLimits } from "../../core/store.js";
 import { claimedRecord, claimTimes, RUNNING } from "../sql/states.js";
 import type { Row, Value } from "./database.js";
-import { RECORD_COLUMNS, readRecord } from "./rows.js";
+import { BYTES_BEFORE, MAX_FOUND_BYTES, RECORD_COLUMNS, readRecord } from "./rows.js";
 import type { Names } from "./schema.js";
 import { joinNumbers, joinTexts, keptText, textsIn } from "./text.js";
 import { clock, LIVE } from "./transitions.js";
 
 /** Up to this many records a limit is counted by each claim; beyond it now and then (see room.ts). */
 export const COUNTED_BY_CLAIMS = 1_000;
-
-/** In place of a limit: a claim before it in the same statement makes the record, or finds that it may not. */
-const LATER = "later";
 
 export interface Claim {
   readonly request: ClaimRequest;
@@ -47,7 +44,7 @@ input AS MATERIALIZED (
   CROSS JOIN clock
 ),
 seen AS MATERIALIZED (
-  SELECT i.ord, i.fence = r.fence AND r.state = ${RUNNING} AND ${LIVE} AS own, ${LIVE} AS live, r.*
+  SELECT i.ord, i.fence = r.fence AND r.state = ${RUNNING} AND ${LIVE} AS own, ${LIVE} AS live, ${BYTES_BEFORE} AS before, r.*
   FROM input i CROSS JOIN clock CROSS JOIN LATERAL (SELECT * FROM ${records} r WHERE r.id = i.id LIMIT 1) r
 ),
 absent AS MATERIALIZED (
@@ -69,7 +66,7 @@ made AS (
   SELECT created_at, expires_at, lease_until, ${RUNNING}, id, fence, account, key, operation, run_id, fingerprint
   FROM input i
   WHERE i.ord IN (SELECT ord FROM absent WHERE reached IS NULL)
-    OR (i.ord IN (SELECT ord FROM locked WHERE NOT own) AND i.reached IS DISTINCT FROM '${LATER}')
+    OR i.ord IN (SELECT ord FROM locked WHERE NOT own)
   ORDER BY i.id
   ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, ${replaced.join(", ")}, ended_at = NULL, status = NULL,
     unknown = false, waited = false, steps = NULL, payload = NULL
@@ -77,9 +74,11 @@ made AS (
   RETURNING id
 )
 SELECT i.ord::text, now::text,
-  CASE WHEN m.id IS NOT NULL AND i.reached IS DISTINCT FROM '${LATER}' THEN 'made' WHEN w.ord IS NOT NULL THEN 'own' WHEN s.live AND NOT s.own THEN 'found'
+  CASE WHEN m.id IS NOT NULL THEN 'made' WHEN w.ord IS NOT NULL THEN 'own'
+    WHEN s.live AND NOT s.own AND s.before < ${MAX_FOUND_BYTES} THEN 'found'
     WHEN a.reached IS NOT NULL THEN a.reached ELSE 'busy' END,
-  w.lease_until::text, ${RECORD_COLUMNS.replaceAll("r.", "s.")}, encode(s.payload, 'hex')
+  w.lease_until::text, ${RECORD_COLUMNS.replaceAll("r.", "s.")},
+  CASE WHEN s.before < ${MAX_FOUND_BYTES} THEN encode(s.payload, 'hex') END
 FROM input i CROSS JOIN clock LEFT JOIN made m ON m.id = i.id LEFT JOIN renewed w ON w.ord = i.ord
   LEFT JOIN seen s ON s.ord = i.ord LEFT JOIN absent a ON a.ord = i.ord`;
 }
@@ -95,7 +94,39 @@ function reachedSql(records: string, { maxRecordsPerAccount, maxRecords }: Store
   return counted(maxRecordsPerAccount, "account", ofAccount) + counted(maxRecords, "store", "");
 }
 
-/** The parameters of {@link claimSql}. */
+/**
+ * One claim of each key: of several of one key the first speaks for the others, which find what it found, or ask again
+ * where it made the record (null).
+ */
+export function distinct(claims: readonly Claim[]): {
+  readonly first: readonly Claim[];
+  answers(told: readonly ClaimAnswer[]): readonly ClaimAnswer[];
+} {
+  const places = new Map<RecordId, number>();
+  const first: Claim[] = [];
+  for (const claim of claims) {
+    if (places.has(claim.request.id)) continue;
+    places.set(claim.request.id, first.length);
+    first.push(claim);
+  }
+  const answers = (told: readonly ClaimAnswer[]): readonly ClaimAnswer[] =>
+    claims.map((claim) => {
+      const place = places.get(claim.request.id) ?? -1;
+      const answer = told[place] ?? null;
+      return first[place] === claim || answer === null ? answer : another(answer);
+    });
+  return { first, answers };
+}
+
+/** The same answer for another claim; callers must not be able to change each other's copies. */
+function another(answer: ClaimResult): ClaimAnswer {
+  if (answer.outcome === "claimed") return null;
+  if (answer.outcome === "full") return answer;
+  const payload = answer.record.payload?.slice() ?? null;
+  return { ...answer, record: { ...answer.record, payload } };
+}
+
+/** The parameters of {@link claimSql}, for claims of different keys. */
 export function claimValues(claims: readonly Claim[], now: number | null): readonly Value[] {
   const requests = claims.map(({ request }) => request);
   const times = requests.map(claimTimes);
@@ -113,18 +144,8 @@ export function claimValues(claims: readonly Claim[], now: number | null): reado
     joinNumbers(times.map(({ forMs }) => forMs)),
     joinNumbers(times.map(({ untilAt }) => untilAt)),
     joinNumbers(times.map(({ leaseMs }) => leaseMs)),
-    joinTexts(reachedOf(claims)),
+    joinTexts(claims.map(({ reached }) => reached)),
   ];
-}
-
-/** Of several claims of one key only the first may make the record; the others find it then or, if it is new, later. */
-function reachedOf(claims: readonly Claim[]): readonly (string | null)[] {
-  const ids = new Set<string>();
-  return claims.map(({ request, reached }) => {
-    if (ids.has(request.id)) return LATER;
-    ids.add(request.id);
-    return reached;
-  });
 }
 
 /** What each claim came to, in their order. */

@@ -7,7 +7,7 @@ import { repeat, type Slice } from "../sql/slices.js";
 import { DONE, stateNumber } from "../sql/states.js";
 import type { Row } from "./database.js";
 import type { Queries } from "./queries.js";
-import { bytesOf, RECORD_COLUMNS, readRecord, textOf } from "./rows.js";
+import { BYTES_BEFORE, bytesOf, MAX_FOUND_BYTES, RECORD_COLUMNS, readRecord, textOf } from "./rows.js";
 import type { Names } from "./schema.js";
 import { joinTexts, keptText, textsIn } from "./text.js";
 import { clock, LIVE } from "./transitions.js";
@@ -34,19 +34,22 @@ export class Keeping {
     this.#now = now;
     this.#records = records;
     this.#findSql = `WITH clock AS MATERIALIZED (SELECT ${clock("$1")} AS now)
-SELECT i.ord::text, now::text, r.waited::text, ${RECORD_COLUMNS}, encode(r.payload, 'hex')
-FROM clock CROSS JOIN unnest(${textsIn("$2")}) WITH ORDINALITY AS i (id, ord)
-  CROSS JOIN LATERAL (SELECT * FROM ${records} r WHERE r.id = decode(i.id, 'hex') AND ${LIVE} LIMIT 1) r`;
+SELECT r.ord::text, now::text, (r.before >= ${MAX_FOUND_BYTES})::text, r.waited::text, ${RECORD_COLUMNS},
+  CASE WHEN r.before < ${MAX_FOUND_BYTES} THEN encode(r.payload, 'hex') END
+FROM clock CROSS JOIN LATERAL (
+  SELECT i.ord, ${BYTES_BEFORE} AS before, r.* FROM unnest(${textsIn("$2")}) WITH ORDINALITY AS i (id, ord)
+  CROSS JOIN LATERAL (SELECT * FROM ${records} r WHERE r.id = decode(i.id, 'hex') AND ${LIVE} LIMIT 1) r
+) r`;
   }
 
-  /** The records of these ids, in their order. */
-  async find(ids: readonly RecordId[]): Promise<readonly (FoundRow | null)[]> {
+  /** The records of these ids, in their order; "busy" is to be asked for again. */
+  async find(ids: readonly RecordId[]): Promise<readonly (FoundRow | "busy" | null)[]> {
     const rows = await this.#queries.kept(this.#findSql, [this.#now(), joinTexts(ids)]);
-    const found = new Array<FoundRow | null>(ids.length).fill(null);
+    const found = new Array<FoundRow | "busy" | null>(ids.length).fill(null);
     for (const row of rows) {
       const index = Number(row[0]) - 1;
-      const record = readRecord(ids[index] ?? "", row.slice(3));
-      found[index] = { record, now: Number(row[1]), waited: row[2] === "true" };
+      const record = readRecord(ids[index] ?? "", row.slice(4));
+      found[index] = row[2] === "true" ? "busy" : { record, now: Number(row[1]), waited: row[3] === "true" };
     }
     return found;
   }

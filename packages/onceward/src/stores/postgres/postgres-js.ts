@@ -1,10 +1,10 @@
 // The `sql` of postgres.js.
 
-import { type Database, inTime, type Row, type Statement } from "./database.js";
+import { type Database, inTime, NoAnswer, type Row, type Statement } from "./database.js";
 
 /** A query of postgres.js that is under way. */
 export interface PostgresJsQueryLike extends PromiseLike<unknown> {
-  raw(): PromiseLike<unknown> & { cancel(): void };
+  raw(): PromiseLike<unknown> & { cancel(): unknown };
 }
 
 /** What can be asked of `sql`, and of a transaction of it. */
@@ -56,7 +56,8 @@ async function ask(sql: PostgresJsQueriesLike, statement: Statement, timeoutMs: 
     const rows = await inTime(Promise.resolve(query), timeoutMs, "the server did not answer", ignore);
     return (rows as readonly (readonly (Uint8Array | null)[])[]).map((row) => row.map(textOf));
   } catch (error) {
-    query.cancel();
+    // Nothing else gives its connection back. It may not be reached either.
+    if (error instanceof NoAnswer) void Promise.resolve(query.cancel()).catch(ignore);
     throw error;
   }
 }

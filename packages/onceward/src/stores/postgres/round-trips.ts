@@ -6,7 +6,15 @@ import type { Fence, RecordId } from "../../core/record.js";
 import type { ClaimRequest, ClaimResult, StoreLimits } from "../../core/store.js";
 import { Gatherer, type GathererOptions, type Reply } from "../gathering/gatherer.js";
 import { Room } from "../sql/room.js";
-import { type Claim, type ClaimAnswer, COUNTED_BY_CLAIMS, claimAnswers, claimSql, claimValues } from "./claims.js";
+import {
+  type Claim,
+  type ClaimAnswer,
+  COUNTED_BY_CLAIMS,
+  claimAnswers,
+  claimSql,
+  claimValues,
+  distinct,
+} from "./claims.js";
 import { isContention, isMembersFault, unavailable } from "./faults.js";
 import { type FoundRow, Keeping } from "./keeping.js";
 import type { Queries } from "./queries.js";
@@ -99,7 +107,11 @@ export class RoundTrips {
   }
 
   async find(id: RecordId): Promise<FoundRow | null> {
-    return (await this.#rest.submit({ name: "find", id, bytes: null })) as FoundRow | null;
+    const { found } = await this.#whileBusy(async () => {
+      const told = await this.#rest.submit({ name: "find", id, bytes: null });
+      return told === "busy" ? null : { found: told as FoundRow | null };
+    });
+    return found;
   }
 
   /** Runs what takes longer than a round trip, in its turn. */
@@ -134,15 +146,16 @@ export class RoundTrips {
   }
 
   async #sendClaims(claims: readonly Claim[]): Promise<readonly Reply<ClaimAnswer>[]> {
-    const ask = () => this.#queries.kept(this.#claimSql, claimValues(claims, this.#options.now()));
+    const { first, answers } = distinct(claims);
+    const ask = () => this.#queries.kept(this.#claimSql, claimValues(first, this.#options.now()));
     return replies(
       ask,
       (rows) => {
-        const answers = claimAnswers(rows, claims);
-        const made = claims.filter((_, index) => answers[index]?.outcome === "claimed");
+        const told = claimAnswers(rows, first);
+        const made = first.filter((_, index) => told[index]?.outcome === "claimed");
         for (const { request } of made) this.#room.made(request.labels.account);
         this.#queries.grew(made.length);
-        return answers;
+        return answers(told);
       },
       () => claims.map(() => null),
     );

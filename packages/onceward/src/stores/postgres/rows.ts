@@ -9,6 +9,13 @@ import { readText } from "./text.js";
 export const RECORD_COLUMNS = `r.state::text, encode(r.fence, 'hex'), r.fingerprint, r.account, r.key, r.operation, r.run_id,
   r.created_at::text, r.expires_at::text, r.lease_until::text, r.ended_at::text, r.status::text`;
 
+/** Bytes of answers that one statement reads, but for the last one; the others are asked for again. */
+export const MAX_FOUND_BYTES: number = 8 * 1024 * 1024;
+
+/** SQL: the bytes of the answers before that of record `r`, asked by `i`. */
+export const BYTES_BEFORE =
+  "coalesce(sum(octet_length(r.payload)) OVER (ORDER BY i.ord ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)";
+
 export function readRecord(id: string, row: Row): StoredRecord {
   const [state, fence, fingerprint, account, key, operation, runId, created, expires, lease, ended, status, payload] =
     row;
