@@ -100,14 +100,14 @@ module.exports = {
       name: "package-wall",
       comment: "Other packages use public subpaths of onceward (they resolve to its dist), never its sources.",
       severity: "error",
-      from: { path: "^(packages/(?!onceward/)|bench/)" },
+      from: { path: "^(packages/(?!onceward/)|bench/|examples/|torture/)" },
       to: { path: "^packages/onceward/(?!dist/)" },
     },
     {
       name: "package-wall-by-name",
       comment: "A public subpath is imported by its name (onceward/http), not by a relative path into dist.",
       severity: "error",
-      from: { path: "^(packages/(?!onceward/)|bench/)" },
+      from: { path: "^(packages/(?!onceward/)|bench/|examples/|torture/)" },
       to: { path: "^packages/onceward/dist/", dependencyTypes: ["local"] },
     },
     {

@@ -11,7 +11,7 @@ const published = readdirSync(join(root, "packages"))
   .map((folder) => ({ folder, manifest: JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8")) }))
   .filter(({ manifest }) => !manifest.private);
 
-const layered = ["packages", "bench"];
+const layered = ["packages", "bench", "examples", "torture"];
 
 const steps = [
   // Builds too: the later steps look at what is published.

@@ -16,6 +16,7 @@ export function addServe(program: Command): void {
       `
 A flag beats the environment (ONCEWARD_CONFIG, ONCEWARD_UPSTREAM, ONCEWARD_LISTEN, ONCEWARD_ADMIN, ONCEWARD_STORE,
 ONCEWARD_PROFILE, ONCEWARD_NAMESPACE, ONCEWARD_ADMIN_TOKEN, ONCEWARD_LOG_LEVEL) beats the file.
+A store on a server takes ONCEWARD_STORE_USER and ONCEWARD_STORE_PASSWORD where its address has none.
 SIGTERM and SIGINT stop it gracefully, a second one at once; SIGHUP reads the configuration again.`,
     )
     .action(serve);
