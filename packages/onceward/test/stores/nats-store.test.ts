@@ -1,5 +1,6 @@
 // What is particular of the NATS store: clocks, round trips, permissions, waiting.
 
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream } from "@nats-io/jetstream";
 import { startNats } from "@onceward/services";
@@ -210,6 +211,22 @@ describePrivateNats("the NATS store", () => {
     await expect.poll(() => told).toBe(1);
     unwatch?.();
     expect(denied).toEqual([]);
+  });
+
+  test("JetStream of a domain is reached by its prefix, for writes too", async () => {
+    const folder = join(bench.server.folder, "domain");
+    const hub = await startNats({ settings: { jetstream: { domain: "hub", store_dir: folder } } });
+    later(() => hub.remove());
+    const { connection, headers } = await client(hub.url);
+    later(() => connection.close());
+    const store = natsStore({ connection, jetstream: jetstream(connection, { domain: "hub" }), headers });
+    later(() => store.close());
+    await store.open();
+    const request = claimOf();
+    expect((await store.claim(request)).outcome).toBe("claimed");
+    expect(await store.complete(request.id, request.fence, answer(10))).toBe(true);
+    expect((await store.list({ limit: 10 })).items).toMatchObject([{ id: request.id, state: "done" }]);
+    expect(await store.purge(10)).toBe(0);
   });
 
   describe("4.13 waiting", () => {
