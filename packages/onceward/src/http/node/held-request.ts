@@ -180,6 +180,8 @@ export class HeldRequest {
         .on("error", (error) => request.destroy(error));
       source.resume();
     };
+    // The stream believes that it reads, since it was asked to before.
+    request._read(0);
   }
 }
 
