@@ -153,11 +153,15 @@ export class Census {
   }
 
   /** Gets a count from `since` or later: one that another node took, or its own. One at a time. */
-  #take(moment: Moment, since: number, background = false): Promise<void> {
+  async #take(moment: Moment, since: number, background = false): Promise<void> {
+    if (this.#counting !== null) {
+      await this.#counting.catch(() => {});
+      if (background || (this.#count?.at ?? 0) >= since) return;
+    }
     this.#counting ??= this.#takeOne(moment, since, background).finally(() => {
       this.#counting = null;
     });
-    return this.#counting;
+    await this.#counting;
   }
 
   async #takeOne({ now, judgedAt }: Moment, since: number, background: boolean): Promise<void> {
