@@ -31,7 +31,8 @@ export class Link {
     if (this.#stop !== null) return;
     const statuses = this.#connection.status();
     this.#stop = () => statuses.stop?.();
-    void this.#follow(statuses);
+    // One that ends with an error has nothing more to tell.
+    this.#follow(statuses).catch(() => {});
   }
 
   close(): void {
