@@ -1,12 +1,11 @@
 // The adapter of Hono: a middleware, and the claim as `c.var.idempotency`.
 
-import type { Context, Env, ExecutionContext, HonoRequest, MiddlewareHandler } from "hono";
+import type { Context, Env, ExecutionContext, MiddlewareHandler } from "hono";
 import type { IdempotencyClaim } from "../http/claim.js";
 import { createIdempotency, type IdempotencyOptions, type MiddlewareParts, middlewareOf } from "../http/idempotency.js";
-import type { LayerRequest } from "../http/layer.js";
 import { serveWeb } from "../http/web.js";
-import { bodyConsumed, bodyTooLarge } from "../http/web-body.js";
-import { formValue } from "../http/web-form.js";
+import { bodyReader } from "./hono/body.js";
+import { nodeBindings, watchConnection, wireHeaders } from "./hono/node-bindings.js";
 
 export type { AnswerInit, IdempotencyClaim, StepContext } from "../http/claim.js";
 export type { AccountResolver, BackgroundOptions, IdempotencyOptions } from "../http/idempotency.js";
@@ -35,11 +34,16 @@ export function idempotency<E extends Env = Env>(options: IdempotencyOptions<Con
   const middleware: MiddlewareHandler<E & IdempotencyEnv> = async (c, next) => {
     const { raw } = c.req;
     const route = c.req.matchedRoutes.at(-1)?.path;
+    const node = nodeBindings(c.env);
+    const body = bodyReader(c.req, maxRequestBodyBytes, node !== null);
     const { response, kind } = await serveWeb(runtime, {
       request: raw,
       subject: c as unknown as Context<E>,
       ...(route === undefined || route.endsWith("*") ? {} : { route: `${raw.method} ${route}` }),
-      ...(raw.bodyUsed ? { body: (sink) => readCached(c.req, maxRequestBodyBytes, sink) } : {}),
+      ...(node === null
+        ? { waitUntil: (work) => executionContext(c)?.waitUntil(work) }
+        : { headers: () => wireHeaders(node), watchClient: (gone) => watchConnection(node, gone) }),
+      ...(body === null ? {} : { body }),
       async run(claim) {
         c.set("idempotency", claim);
         await next();
@@ -50,7 +54,6 @@ export function idempotency<E extends Env = Env>(options: IdempotencyOptions<Con
         throw error;
       },
       preset: () => [...c.res.headers],
-      waitUntil: (work) => executionContext(c)?.waitUntil(work),
     });
     // What is returned Hono joins with what was set before; what is set in place of nothing is sent as it is.
     if (kind === "own") return response;
@@ -63,28 +66,15 @@ export function idempotency<E extends Env = Env>(options: IdempotencyOptions<Con
   return middlewareOf(middleware, runtime);
 }
 
-/** The body where a middleware before this one has read it: Hono keeps what it made of it. */
-async function readCached(
-  req: HonoRequest,
-  maxBytes: number,
-  sink: Parameters<LayerRequest["body"]>[0],
-): ReturnType<LayerRequest["body"]> {
-  const kept = Object.keys(req.bodyCache);
-  if (kept.length === 0) throw bodyConsumed();
-  // Written out again, a form has another boundary each time.
-  if (kept.includes("formData") && !kept.includes("arrayBuffer"))
-    return { parsed: await formValue(await req.formData()) };
-  const bytes = new Uint8Array(await req.arrayBuffer());
-  if (bytes.length > maxBytes) throw bodyTooLarge(maxBytes);
-  sink(bytes);
-  return;
-}
-
-/** Hono throws where the platform has none. */
+/** Hono throws where the platform has none, and the trace of an error that nobody sees would cost more than the rest. */
 function executionContext(c: Context): Pick<ExecutionContext, "waitUntil"> | null {
+  const limit = Error.stackTraceLimit;
   try {
+    Error.stackTraceLimit = 0;
     return c.executionCtx;
   } catch {
     return null;
+  } finally {
+    Error.stackTraceLimit = limit;
   }
 }

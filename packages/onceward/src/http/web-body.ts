@@ -2,7 +2,13 @@
 
 import { IdempotencyError } from "../core/errors.js";
 import type { Budget } from "./budget.js";
-import type { Observation } from "./layer.js";
+import type { LayerRequest, Observation } from "./layer.js";
+
+/** What an adapter's own way to read a body gives its bytes to, and asks for memory for them before. */
+export type BodyReader = (
+  sink: (chunk: Uint8Array) => void,
+  take: (bytes: number) => void,
+) => ReturnType<LayerRequest["body"]>;
 
 /** The upload broke off: nothing is claimed, and nobody is left who would read an answer. */
 export class UploadBroken extends Error {
@@ -38,8 +44,7 @@ export class WebBody {
         if (done) return;
         bytes += value.length;
         if (bytes > this.#maxBytes) throw bodyTooLarge(this.#maxBytes);
-        if (!this.#memory.tryTake(value.length)) throw noRoom();
-        this.#takenBytes += value.length;
+        this.take(value.length);
         sink(value);
       }
     } catch (error) {
@@ -48,6 +53,12 @@ export class WebBody {
       request.body.cancel(error).catch(() => {});
       throw error;
     }
+  }
+
+  /** Takes memory for so many bytes; throws `upstream_unavailable` where there is none. */
+  take(bytes: number): void {
+    if (!this.#memory.tryTake(bytes)) throw noRoom();
+    this.#takenBytes += bytes;
   }
 
   /** Frees what it took of the memory for bodies. */

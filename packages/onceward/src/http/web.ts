@@ -3,11 +3,11 @@
 import type { Policy } from "../core/policy.js";
 import { type IdempotencyClaim, type OwnedRequest, ownedRequest, passingClaim } from "./claim.js";
 import type { Idempotency } from "./idempotency.js";
-import type { Begin, LayerRequest } from "./layer.js";
+import type { Begin } from "./layer.js";
 import type { HeaderList } from "./message.js";
 import { problem, problemResponse } from "./problem.js";
 import { holdAnswer, isResponse, openResponse, wholeResponse } from "./web-answer.js";
-import { observeBody, UploadBroken, WebBody } from "./web-body.js";
+import { type BodyReader, observeBody, UploadBroken, WebBody } from "./web-body.js";
 
 /** A request on its way, as an adapter describes it. */
 export interface WebExchange<Req> {
@@ -16,8 +16,10 @@ export interface WebExchange<Req> {
   readonly subject: Req;
   /** How the history names the route; method and path where left out. */
   readonly route?: string;
+  /** The request's fields, where the framework has them for less. */
+  headers?(): HeaderList;
   /** Reads the body in the framework's own way; from a copy of the request where left out. */
-  readonly body?: LayerRequest["body"];
+  readonly body?: BodyReader;
   /** Runs the handler. */
   run(claim: IdempotencyClaim<Response>): Response | Promise<Response>;
   /**
@@ -27,6 +29,8 @@ export interface WebExchange<Req> {
   failed(error: unknown): FailedAnswer | Promise<FailedAnswer>;
   /** The fields that the framework was told already to send with whatever is answered. */
   readonly preset?: () => HeaderList;
+  /** Calls `gone` where the client goes away, until the returned function is called; by the request's signal where left out. */
+  watchClient?(gone: () => void): () => void;
   /** Keeps the platform from stopping before the promise settles. */
   waitUntil?(work: Promise<unknown>): void;
 }
@@ -93,8 +97,8 @@ async function serve<Req extends object>(runtime: Idempotency<Req>, exchange: We
     const begun = await runtime.begin(subject, {
       method: request.method,
       target: targetOf(request.url),
-      headers: [...request.headers],
-      body: exchange.body ?? ((sink) => body.read(sink)),
+      headers: exchange.headers?.() ?? [...request.headers],
+      body: (sink) => exchange.body?.(sink, (bytes) => body.take(bytes)) ?? body.read(sink),
       ...(route === undefined ? {} : { route }),
     });
     switch (begun.kind) {
@@ -149,7 +153,8 @@ async function own<Req extends object>(
   exchange: WebExchange<Req>,
   owned: OwnedRequest<Response>,
 ): Promise<Response> {
-  const forget = watchClient(exchange.request, () => owned.flag("CLIENT_GONE"));
+  const gone = (): void => owned.flag("CLIENT_GONE");
+  const forget = exchange.watchClient?.(gone) ?? watchSignal(exchange.request, gone);
   let error: unknown;
   let answered: FailedAnswer;
   try {
@@ -221,7 +226,7 @@ function targetOf(url: string): string {
 }
 
 /** Calls `gone` where the client goes away while the handler runs. */
-function watchClient(request: Request, gone: () => void): () => void {
+function watchSignal(request: Request, gone: () => void): () => void {
   // Not every platform's requests have a signal.
   const signal = request.signal as AbortSignal | undefined;
   if (signal === undefined) return () => {};

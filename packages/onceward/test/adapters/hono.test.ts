@@ -51,30 +51,55 @@ async function listening(app: Hono, closed: () => Promise<void>): Promise<Runnin
   };
 }
 
+function init({ method, headers }: Request): { readonly method: string; readonly headers: Headers } {
+  return { method, headers };
+}
+
 interface Order {
   readonly amount: number;
 }
 
 describe("the adapter of Hono", () => {
-  it("5.5 leaves the body to whatever way a handler reads it, `c.req.raw` included", async () => {
-    const ways: Readonly<Record<string, (c: Context) => Promise<unknown>>> = {
-      json: (c) => c.req.json(),
-      text: (c) => c.req.text(),
-      bytes: async (c) => new TextDecoder().decode(await c.req.arrayBuffer()),
-      raw: (c) => c.req.raw.text(),
-      clone: (c) => c.req.raw.clone().json(),
-      stream: async (c) => new Response(c.req.raw.body).text(),
-      twice: async (c) => [await c.req.text(), await c.req.json()],
-      never: async () => "unread",
-    };
-    for (const [way, read] of Object.entries(ways)) {
-      const app = new Hono().post("/orders", idempotency(options()), async (c) => c.json({ got: await read(c) }));
-      const sent = (): Promise<Whole> => whole(app.request(post({ body: '{"amount":1}' })));
-      const first = await sent();
-      expect(first.text, way).toContain(way === "never" ? "unread" : "amount");
-      expectReplay(first, await sent());
-    }
-  });
+  it.each(["app.request", "@hono/node-server"])(
+    "5.5 leaves the body to whatever way a handler reads it, `c.req.raw` included, under %s",
+    async (server) => {
+      const ways: Readonly<Record<string, (c: Context) => Promise<unknown>>> = {
+        json: (c) => c.req.json(),
+        text: (c) => c.req.text(),
+        bytes: async (c) => new TextDecoder().decode(await c.req.arrayBuffer()),
+        raw: (c) => c.req.raw.text(),
+        clone: (c) => c.req.raw.clone().json(),
+        stream: async (c) => new Response(c.req.raw.body).text(),
+        copy: (c) => new Request(c.req.raw).text(),
+        again: async (c) => [await c.req.text(), await c.req.json(), await c.req.raw.headers.get("content-type")],
+        never: async () => "unread",
+      };
+      const app = new Hono();
+      for (const [way, read] of Object.entries(ways)) {
+        app.post(`/${way}`, idempotency(options()), async (c) => {
+          expect(c.req.raw).toBeInstanceOf(Request);
+          expect(c.req.raw.signal.aborted).toBe(false);
+          return c.json({ got: await read(c), type: c.req.header("content-type") });
+        });
+      }
+      const { url, close } = await listening(app, async () => {});
+      for (const way of Object.keys(ways)) {
+        const sent = async (): Promise<Whole> => {
+          const request = post({ path: `/${way}`, body: '{"amount":1}' });
+          if (server === "app.request") return whole(app.request(request));
+          const { status, headers, text } = await whole(
+            fetch(`${url}/${way}`, { ...init(request), body: '{"amount":1}' }),
+          );
+          return { status, headers: headers.filter(([name]) => name !== "date"), text };
+        };
+        const first = await sent();
+        expect(first.text, way).toContain(way === "never" ? "unread" : "amount");
+        expect(first.text, way).toContain("application/json");
+        expectReplay(first, await sent());
+      }
+      await close();
+    },
+  );
 
   it("5.6 compares a body that a middleware before it has read already", async () => {
     const app = new Hono().post(
@@ -253,6 +278,30 @@ describe("the adapter of Hono", () => {
     const context = { waitUntil, passThroughOnException() {}, props: {} };
     expect(await (await app.request(post(), {}, {}, context)).text()).toBe("ok");
     expect(waitUntil).toHaveBeenCalledOnce();
+  });
+
+  it("11 the history shows clients that went away", async () => {
+    const store = memoryStore();
+    let left = (): void => {};
+    const gone = new Promise<void>((resolve) => {
+      left = resolve;
+    });
+    const app = new Hono().post("/orders", idempotency(options({ store })), async (c) => {
+      c.req.raw.signal.addEventListener("abort", () => left());
+      await gone;
+      return c.text("late");
+    });
+    const { url, close } = await listening(app, async () => {});
+    const leaving = new AbortController();
+    const sent = fetch(`${url}/orders`, { ...init(post()), body: "{}", signal: leaving.signal });
+    await vi.waitFor(async () => expect((await store.list({ limit: 1 })).items).toHaveLength(1));
+    leaving.abort();
+    await expect(sent).rejects.toThrow();
+    await vi.waitFor(async () => {
+      const { items } = (await store.history?.listRuns({ limit: 1 })) ?? { items: [] };
+      expect(items[0]).toMatchObject({ outcome: "recorded", flags: ["CLIENT_GONE"] });
+    });
+    await close();
   });
 
   it("a second middleware of the same request leaves it to the first", async () => {
