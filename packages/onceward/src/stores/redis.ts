@@ -123,12 +123,13 @@ class RedisStore implements Store {
     this.#link = linkOf(options.client);
     this.#places = new Places(this.#link);
     const limits = { ...DEFAULT_STORE_LIMITS, ...options.limits };
-    this.#limits = new ClusterLimits(
+    this.#limits = new ClusterLimits({
       limits,
-      this.#places,
-      () => this.#common(),
-      () => this.#purgeSome(PURGED_AT_ONCE),
-    );
+      places: this.#places,
+      common: () => this.#common(),
+      purge: () => this.#purgeSome(PURGED_AT_ONCE),
+      clock: options.now ?? (() => performance.now()),
+    });
     this.#adoptions = new Adoptions(async (id) => (await this.#act("adopt", id)).status === "1");
     this.#lanes = this.#makeLanes(limits);
     this.#waiting = new RedisWaiting({
@@ -176,13 +177,16 @@ class RedisStore implements Store {
     const { id, fence } = request;
     assertIds(id, fence);
     const place = this.#places.of(id);
-    let { status, value, now } = await this.#lanes.submit(claimMember(place, request, false));
-    if (this.#link.clustered && (status === "A" || status === "S")) {
-      const limit = await this.#guarded(() => this.#limits.reached(request.labels.account));
-      if (limit !== null) return { outcome: "full", limit };
-      ({ status, value, now } = await this.#lanes.submit(claimMember(place, request, true)));
+    let outcome = await this.#lanes.submit(claimMember(place, request, false));
+    if (this.#link.clustered && isFull(outcome)) {
+      const admit = () =>
+        this.#limits.admit(request.labels.account, () => this.#lanes.submit(claimMember(place, request, true)));
+      const admitted = await this.#guarded(admit);
+      if (typeof admitted === "string") return { outcome: "full", limit: admitted };
+      outcome = admitted.claimed;
     }
-    if (status === "A" || status === "S") return { outcome: "full", limit: status === "A" ? "account" : "store" };
+    const { status, value, now } = outcome;
+    if (isFull(outcome)) return { outcome: "full", limit: status === "A" ? "account" : "store" };
     if (status === "N" || status === "U") return { outcome: "claimed", record: claimedRecord(request, now), now };
     return { outcome: status === "C" ? "claimed" : "found", record: readRecord(id, bytesOf(value)), now };
   }
@@ -213,8 +217,10 @@ class RedisStore implements Store {
     return this.#held("settle", id, fence, { one: status, bytes: Buffer.from(payload), nextFence: next.fence });
   }
 
-  release(id: RecordId, fence: Fence): Promise<boolean> {
-    return this.#held("release", id, fence);
+  async release(id: RecordId, fence: Fence): Promise<boolean> {
+    const released = await this.#held("release", id, fence);
+    if (released) this.#limits.freed();
+    return released;
   }
 
   appendStep(id: RecordId, fence: Fence, entry: Uint8Array): Promise<boolean> {
@@ -344,6 +350,11 @@ class RedisStore implements Store {
   #assertOpen(): void {
     if (this.#closed) throw new IdempotencyError("store_closed", "The Redis store has been closed.");
   }
+}
+
+/** Whether a claim was answered that a limit is reached, or may be. */
+function isFull({ status }: Outcome): boolean {
+  return status === "A" || status === "S";
 }
 
 function bytesOf(reply: RedisReply): Buffer {

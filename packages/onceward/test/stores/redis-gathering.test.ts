@@ -229,6 +229,19 @@ describe.skipIf(noRedis !== null)("redis cluster, gathering and waiting", () => 
     }
   });
 
+  it("9.4 of many claims at once no more are made than the limits of an account and of the store allow", async () => {
+    const limits = { maxRecordsPerAccount: 10, maxRecords: 25 };
+    const store = await bench.node("ioredis", target(), { limits });
+    const outcomes = async (account: string) =>
+      (await Promise.all(Array.from({ length: 64 }, () => store.claim(claimOf({ account }))))).map((result) =>
+        result.outcome === "full" ? result.limit : result.outcome,
+      );
+    const of = (results: readonly string[], outcome: string) => results.filter((result) => result === outcome).length;
+    const [first, second, third] = [await outcomes("a"), await outcomes("b"), await outcomes("c")];
+    for (const results of [first, second]) expect([of(results, "claimed"), of(results, "account")]).toEqual([10, 54]);
+    expect([of(third, "claimed"), of(third, "store")]).toEqual([5, 59]);
+  });
+
   it.each(KINDS)("4.13 a completion at one node is heard of at another (%s)", async (kind) => {
     const [here, there] = [await bench.node(kind, target()), await bench.node(kind, target())];
     // On all nodes of the cluster.

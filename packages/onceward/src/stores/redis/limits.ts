@@ -6,34 +6,51 @@ import { COUNT } from "./lua/places.js";
 import { type Places, placesArgument } from "./places.js";
 import { Script } from "./script.js";
 
-/** A count is gone by for so long at most. */
-const FRESH_MS = 1_000;
-/** And for so large a part of what it left room for, since others go by counts of their own. */
+/** A count with room is gone by for so long at most, since other nodes claim too. */
+const ROOMY_MS = 1_000;
+/** And for so large a part of the room. */
 const SHARE = 8;
+/** One without room for so long: whoever claims all the same is not to keep the cluster busy with counting. */
+const FULL_MS = 250;
 const MOST_ACCOUNTS = 10_000;
+
+type Limit = "account" | "store";
 
 interface Count {
   readonly at: number;
-  readonly total: number;
-  readonly held: number;
-  /** How many claims were allowed by it. */
+  /** How many more records may be made, and which limit says so. */
+  readonly room: number;
+  readonly limit: Limit;
+  /** Claims that were allowed by it. */
   allowed: number;
 }
 
-export class ClusterLimits {
-  readonly #limits: StoreLimits;
-  readonly #places: Places;
-  readonly #common: () => readonly string[];
-  readonly #purge: () => Promise<number>;
-  readonly #script = new Script(COUNT);
-  readonly #counts = new Map<string, Promise<Count>>();
+/** Claims of one account are judged one after the other. */
+interface Ledger {
+  turn: Promise<unknown>;
+  count: Count | null;
+  /** Claims that were allowed and that a count may not see yet. */
+  readonly underWay: Set<Promise<unknown>>;
+}
 
-  /** @param purge Deletes some of what has expired, everywhere, and answers how many it were. */
-  constructor(limits: StoreLimits, places: Places, common: () => readonly string[], purge: () => Promise<number>) {
-    this.#limits = limits;
-    this.#places = places;
-    this.#common = common;
-    this.#purge = purge;
+export interface ClusterLimitsOptions {
+  readonly limits: StoreLimits;
+  readonly places: Places;
+  /** What scripts on places begin with. */
+  readonly common: () => readonly string[];
+  /** Deletes some of what has expired, everywhere, and answers how many it were. */
+  readonly purge: () => Promise<number>;
+  /** Milliseconds. */
+  readonly clock: () => number;
+}
+
+export class ClusterLimits {
+  readonly #options: ClusterLimitsOptions;
+  readonly #script = new Script(COUNT);
+  readonly #ledgers = new Map<string, Ledger>();
+
+  constructor(options: ClusterLimitsOptions) {
+    this.#options = options;
   }
 
   /**
@@ -41,52 +58,77 @@ export class ClusterLimits {
    * so that half of the limit is far from being reached as long as no place has half of its share.
    */
   get thresholds(): readonly [perAccount: string, perPlace: string] {
-    const share = (limit: number) => String(Math.floor(limit / (2 * this.#places.all.length)));
-    return [share(this.#limits.maxRecordsPerAccount), share(this.#limits.maxRecords)];
+    const { limits, places } = this.#options;
+    const share = (limit: number) => String(Math.floor(limit / (2 * places.all.length)));
+    return [share(limits.maxRecordsPerAccount), share(limits.maxRecords)];
   }
 
-  /** Which limit a new record of the account would exceed. Rejects where too few nodes can be asked. */
-  async reached(account: string): Promise<"account" | "store" | null> {
-    const limit = await this.#judge(account);
-    if (limit === null || (await this.#purge()) === 0) return limit;
-    this.#counts.delete(account);
-    return this.#judge(account);
+  /** Claims where the limits allow it, else answers the one that is reached. Rejects where nodes cannot be asked. */
+  async admit<T>(account: string, claim: () => Promise<T>): Promise<{ readonly claimed: T } | Limit> {
+    const ledger = this.#ledgerOf(account);
+    const admitting = ledger.turn.then(async () => {
+      const limit = await this.#judge(ledger, account);
+      if (limit !== null) return limit;
+      const claiming = claim();
+      ledger.underWay.add(claiming);
+      const over = () => ledger.underWay.delete(claiming);
+      claiming.then(over, over);
+      return { claiming };
+    });
+    ledger.turn = admitting.catch(() => {});
+    const admitted = await admitting;
+    return typeof admitted === "string" ? admitted : { claimed: await admitted.claiming };
   }
 
-  async #judge(account: string): Promise<"account" | "store" | null> {
-    const { maxRecordsPerAccount, maxRecords } = this.#limits;
-    for (;;) {
-      const counting = this.#counts.get(account) ?? this.#count(account);
-      const count = await counting;
-      const room = Math.min(maxRecordsPerAccount - count.held, maxRecords - count.total);
-      const stale = performance.now() - count.at > FRESH_MS || (count.allowed > 0 && count.allowed >= room / SHARE);
-      if (stale || room <= 0) {
-        if (this.#counts.get(account) === counting) this.#counts.delete(account);
-        if (stale) continue;
-        return count.held >= maxRecordsPerAccount ? "account" : "store";
-      }
-      count.allowed += 1;
-      return null;
+  /** A key was given back: there may be room again. */
+  freed(): void {
+    for (const ledger of this.#ledgers.values()) ledger.count = null;
+  }
+
+  #ledgerOf(account: string): Ledger {
+    const known = this.#ledgers.get(account);
+    if (known !== undefined) return known;
+    if (this.#ledgers.size >= MOST_ACCOUNTS) this.#ledgers.clear();
+    const ledger: Ledger = { turn: Promise.resolve(), count: null, underWay: new Set() };
+    this.#ledgers.set(account, ledger);
+    return ledger;
+  }
+
+  async #judge(ledger: Ledger, account: string): Promise<Limit | null> {
+    let count = ledger.count;
+    if (count === null || this.#isStale(count)) {
+      count = await this.#count(ledger, account);
+      // Expired records make room before a claim is refused.
+      if (count.room <= 0 && (await this.#options.purge()) > 0) count = await this.#count(ledger, account);
     }
+    if (count.room <= 0) return count.limit;
+    count.allowed += 1;
+    return null;
   }
 
-  #count(account: string): Promise<Count> {
-    if (this.#counts.size >= MOST_ACCOUNTS) this.#counts.clear();
-    const counting = this.#ask(account);
-    this.#counts.set(account, counting);
-    counting.catch(() => this.#counts.delete(account));
-    return counting;
+  #isStale({ at, room, allowed }: Count): boolean {
+    const age = this.#options.clock() - at;
+    return room <= 0 ? age > FULL_MS : age > ROOMY_MS || allowed >= room / SHARE;
   }
 
-  async #ask(account: string): Promise<Count> {
+  async #count(ledger: Ledger, account: string): Promise<Count> {
+    await Promise.allSettled(ledger.underWay);
+    const { limits, places, common, clock } = this.#options;
     const name = textBytes(account);
     const parts = await Promise.all(
-      this.#places.byNode().map(async ({ node, places }) => {
-        const args = [...this.#common(), name, placesArgument(places)];
-        return (await this.#script.run(node.send, [], args)) as readonly [number, number];
+      places.byNode().map(async ({ node, places: some }) => {
+        const reply = await this.#script.run(node.send, [], [...common(), name, placesArgument(some)]);
+        return reply as readonly [total: number, held: number];
       }),
     );
     const sum = (index: 0 | 1) => parts.reduce((all, part) => all + Number(part[index]), 0);
-    return { at: performance.now(), total: sum(0), held: sum(1), allowed: 0 };
+    const [ofStore, ofAccount] = [limits.maxRecords - sum(0), limits.maxRecordsPerAccount - sum(1)];
+    ledger.count = {
+      at: clock(),
+      room: Math.min(ofStore, ofAccount),
+      limit: ofAccount <= 0 ? "account" : "store",
+      allowed: 0,
+    };
+    return ledger.count;
   }
 }
