@@ -5,7 +5,7 @@ import type { RecordId, RecordState, StoredRecord } from "../../core/record.js";
 import type { Head, Segment } from "./head.js";
 
 /** The number of the format; a reader refuses a higher one. */
-export const HEAD_FORMAT = 1;
+const HEAD_FORMAT = 1;
 
 /** What is left out is null, or empty. */
 interface HeadText {
