@@ -35,6 +35,7 @@ import { inaccessible } from "./mysql/faults.js";
 import { MysqlHistory, sharedValues } from "./mysql/history.js";
 import { Lanes } from "./mysql/lanes.js";
 import { openDatabase } from "./mysql/open-database.js";
+import { Places } from "./mysql/places.js";
 import { Records } from "./mysql/records.js";
 import { DEFAULT_PREFIX, type Tables, tablesOf } from "./mysql/schema.js";
 import type { Server } from "./mysql/server.js";
@@ -89,20 +90,22 @@ export function mysqlStore(options: MysqlStoreOptions): Store {
   return new MysqlStore(options);
 }
 
-/** A claim is made so often where the record that it meets always comes and goes. */
-const MAX_CLAIMS = 50;
 const MAX_WAIT_MS = 10_000;
+/** A claim that meets a record which goes away meanwhile is made again, so often at least. */
+const LEAST_CLAIMS = 3;
 
 class MysqlStore implements Store {
   readonly history: HistoryStore;
   readonly transactions: StoreTransactions;
   readonly #options: MysqlStoreOptions;
   readonly #tables: Tables;
+  readonly #maxWaitMs: number;
   readonly #sessions: Sessions;
   readonly #lanes: Lanes;
   readonly #claims: Claims;
   readonly #records: Records;
   readonly #room: Room;
+  readonly #places = new Places();
   readonly #shared: ReturnType<typeof sharedValues>;
   #server: Server | null = null;
   #closed = false;
@@ -110,18 +113,18 @@ class MysqlStore implements Store {
   constructor(options: MysqlStoreOptions) {
     assertValid(options);
     this.#options = options;
+    this.#maxWaitMs = options.maxWaitMs ?? MAX_WAIT_MS;
     this.#tables = tablesOf("mysqlStore", options.prefix ?? DEFAULT_PREFIX);
     const { records } = this.#tables;
     const clock = clockOf(options.now);
     const limits = { ...DEFAULT_STORE_LIMITS, ...options.limits };
     const counted = new Counted(records, clock, limits);
-    const changes = new Changes(records, clock);
-    const maxWaitMs = options.maxWaitMs ?? MAX_WAIT_MS;
-    this.#claims = new Claims(records, clock, counted);
-    this.#records = new Records(records, clock);
-    this.#sessions = new Sessions(connectionsOf(options.pool), maxWaitMs);
+    const changes = new Changes(records, clock, this.#places);
+    this.#claims = new Claims(records, clock, counted, this.#places);
+    this.#records = new Records(records, clock, this.#places);
+    this.#sessions = new Sessions(connectionsOf(options.pool), this.#maxWaitMs);
     const { maxBatch = 256, longestWaitMs = 100 } = options.gathering ?? {};
-    const lanes = { maxBatch, longestWaitMs, maxWaitMs, maxQueued: options.maxQueued ?? 20_000 };
+    const lanes = { maxBatch, longestWaitMs, maxWaitMs: this.#maxWaitMs, maxQueued: options.maxQueued ?? 20_000 };
     this.#lanes = new Lanes(this.#sessions, lanes, this.#claims, changes, this.#records);
     this.#room = new Room(limits, COUNTED_BY_CLAIMS, (account, most) =>
       this.#lanes.work((query) => counted.count(query, account, most)),
@@ -165,7 +168,8 @@ class MysqlStore implements Store {
   async claim(request: ClaimRequest): Promise<ClaimResult> {
     assertIds(request.id, request.fence);
     const { account } = request.labels;
-    for (let made = 0; made < MAX_CLAIMS; made++) {
+    const giveUpAt = performance.now() + this.#maxWaitMs;
+    for (let made = 0; made < LEAST_CLAIMS || performance.now() < giveUpAt; made++) {
       const met = await this.#lanes.claim(this.#claims.claimOf(request, this.#room.reached(account)));
       if (met?.outcome === "claimed") this.#room.made(account);
       if (met !== null) return met;
@@ -196,6 +200,7 @@ class MysqlStore implements Store {
   ): Promise<boolean> {
     assertIds(id, fence, next.fence);
     const values = [hex(next.fence), integer(Math.round(next.leaseMs)), textOrNull(next.runId ?? null)];
+    this.#places.follow(fence, next.fence);
     return this.#lanes.change(takeOver, { id, fence, values });
   }
 

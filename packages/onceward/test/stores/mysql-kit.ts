@@ -2,15 +2,28 @@
 
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { lookUp, MARIADB, type ServiceSource, startMariadb } from "@onceward/services";
+import {
+  type FaultProxy,
+  faultProxy,
+  lookUp,
+  MARIADB,
+  type PrivateServer,
+  type ServiceSource,
+  startMariadb,
+} from "@onceward/services";
 import mariadb from "mariadb";
 import mysql from "mysql2";
 import mysqlPromise from "mysql2/promise";
-import type { SqlStatement } from "onceward";
-import { type MysqlPoolLike, mysqlStore } from "onceward/stores/mysql";
+import type { SqlStatement, Store } from "onceward";
+import {
+  type MysqlPoolLike,
+  type MysqlPromisePoolLike,
+  type MysqlStoreOptions,
+  mysqlStore,
+} from "onceward/stores/mysql";
 import { sealedStore } from "onceward/stores/sealed";
 import { fakeClock, type StorePlace } from "onceward/testing";
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 import { movedClock } from "./children/moved-clock.js";
 
 export const source: ServiceSource = lookUp(MARIADB);
@@ -31,13 +44,15 @@ export interface PoolSettings {
   readonly acquireTimeout?: number;
   readonly flags?: string[];
   readonly initSql?: string;
+  /** Any other option of the client. */
+  readonly more?: object;
 }
 
 /** Makes a pool of this kind of client. */
 export function poolOf(kind: ClientKind, url: string, settings: PoolSettings = {}): OwnPool {
   const { hostname: host, port, username: user, password, pathname } = new URL(url);
-  const { connectionLimit = 10, acquireTimeout = 10_000, flags, initSql } = settings;
-  const common = { host, port: Number(port), user, password, database: pathname.slice(1), connectionLimit };
+  const { connectionLimit = 10, acquireTimeout = 10_000, flags, initSql, more = {} } = settings;
+  const common = { host, port: Number(port), user, password, database: pathname.slice(1), connectionLimit, ...more };
   if (kind === "mariadb") {
     const pool = mariadb.createPool({
       ...{ ...common, acquireTimeout, initializationTimeout: acquireTimeout, minimumIdle: 0 },
@@ -126,7 +141,7 @@ export function mysqlPlace(server: Server, options: MysqlPlaceOptions = {}): Sto
   const clock = fakeClock(Date.now());
   let movedMs = 0;
   const timed = serverClock
-    ? { pool: movedClock(pool, () => movedMs) as MysqlPoolLike }
+    ? { pool: movedClock(pool as MysqlPromisePoolLike, () => movedMs) }
     : { pool, now: () => clock.now() };
   return {
     create(change = {}) {
@@ -162,4 +177,94 @@ export function mysqlPlace(server: Server, options: MysqlPlaceOptions = {}): Sto
 
 function changed(result: mysqlPromise.QueryResult): number {
   return (result as mysqlPromise.ResultSetHeader).affectedRows;
+}
+
+/** A private server behind a relay, for tests that do their worst to it; each test has tables of its own. */
+export interface FaultBench {
+  readonly server: PrivateServer;
+  readonly relay: FaultProxy;
+  /** Of the tables of this test. */
+  readonly prefix: string;
+  /** The table of records, as it is written into statements. */
+  readonly records: string;
+  /** As an administrator, past the relay. */
+  query(sql: string, values?: readonly unknown[]): Promise<mysqlPromise.QueryResult>;
+  /** A connection of its own, past the relay; ended after the test. */
+  connection(): Promise<mysqlPromise.Connection>;
+  /** A pool through the relay; ended after the test. */
+  pool(kind?: ClientKind, settings?: PoolSettings): MysqlPoolLike;
+  /** An open store; by default on a pool of its own. */
+  node(options?: Partial<MysqlStoreOptions>): Promise<Store>;
+  /** Ends all connections but the administrator's. */
+  terminate(): Promise<void>;
+  after(close: () => unknown): void;
+}
+
+export function faultBench(settings: Readonly<Record<string, string>> = {}): FaultBench {
+  let server: PrivateServer;
+  let relay: FaultProxy;
+  let prefix = "";
+  const closing: (() => unknown)[] = [];
+  beforeAll(async () => {
+    server = await startMariadb({ settings });
+    relay = await faultProxy(server);
+  }, 60_000);
+  afterAll(async () => {
+    await relay.close();
+    await server.remove();
+  });
+  beforeEach(() => {
+    prefix = newPrefix();
+  });
+  afterEach(async () => {
+    relay.heal();
+    for (const close of closing.splice(0).reverse()) await close();
+  });
+  const bench: FaultBench = {
+    get server() {
+      return server;
+    },
+    get relay() {
+      return relay;
+    },
+    get prefix() {
+      return prefix;
+    },
+    get records() {
+      return `\`${prefix}records\``;
+    },
+    async query(sql, values = []) {
+      const connection = await mysqlPromise.createConnection(server.url);
+      try {
+        return (await connection.query(sql, [...values]))[0];
+      } finally {
+        connection.destroy();
+      }
+    },
+    async connection() {
+      const connection = await mysqlPromise.createConnection(server.url);
+      closing.push(() => connection.destroy());
+      return connection;
+    },
+    pool(kind = "mysql2", options = {}) {
+      const own = poolOf(kind, relay.through(server.url), { acquireTimeout: 1_500, ...options });
+      closing.push(() => own.end().catch(() => {}));
+      return own.pool;
+    },
+    async node(options = {}) {
+      const pool = options.pool ?? bench.pool();
+      const store = mysqlStore({ maxWaitMs: 3_000, onWarning: () => {}, prefix, ...options, pool });
+      closing.push(() => store.close());
+      await store.open();
+      return store;
+    },
+    async terminate() {
+      const rows = (await bench.query("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()")) as {
+        id: number;
+      }[];
+      for (const { id } of rows) await bench.query(`KILL CONNECTION ${id}`).catch(() => {});
+    },
+    after: (close) => void closing.push(close),
+  };
+  return bench;
 }

@@ -7,14 +7,13 @@ import type { SqlStatement } from "../../core/transactions.js";
 import type { Reply } from "../gathering/gatherer.js";
 import { DONE, RUNNING, UNKNOWN } from "../sql/states.js";
 import type { Row } from "./client.js";
+import { BY_PLACE, type Held, type Places } from "./places.js";
 import { BY_ID, expired, live, OPEN } from "./record-rows.js";
 import type { Query } from "./sessions.js";
 import { bytes, hex, integer, readHex, readInteger, readIntegerOrNull } from "./statements.js";
 
 /** One change: the record, its fence, and what it sets, as it is written into statements. */
-export interface Change {
-  readonly id: RecordId;
-  readonly fence: Fence;
+export interface Change extends Held {
   readonly values: readonly string[];
 }
 
@@ -144,22 +143,25 @@ export function stepValues(entry: Uint8Array, maxBytes: number): readonly [strin
 export class Changes {
   readonly #table: string;
   readonly #clock: () => string;
+  readonly #places: Places;
 
-  constructor(table: string, clock: () => string) {
+  constructor(table: string, clock: () => string, places: Places) {
     this.#table = table;
     this.#clock = clock;
+    this.#places = places;
   }
 
   /** What became of each, in their order. Where all are made, as nearly always, one round trip is all. */
   async run(kind: ChangeKind, query: Query, changes: readonly Change[]): Promise<readonly Reply<boolean>[]> {
     const parts = partsOf(changes, this.#clock());
-    const which = `id IN (${changes.map(({ id }) => hex(id)).join(", ")})`;
+    const { index, which } = this.#places.reach(changes);
     const { affected, lastId } = await query(
-      `UPDATE ${this.#table} ${BY_ID} SET ${kind.set(parts)} WHERE ${which} AND ${kind.where(parts)}`,
+      `UPDATE ${this.#table} ${index} SET ${kind.set(parts)} WHERE ${which} AND ${kind.where(parts)}`,
     );
     if (affected === changes.length) return changes.map(() => ({ ok: true, value: true }));
+    const ids = changes.map(({ id }) => hex(id)).join(", ");
     const { rows } = await query(
-      `SELECT id, fence, state, ${expired(this.#clock())}, ended_at, OCTET_LENGTH(steps) FROM ${this.#table} ${BY_ID} WHERE ${which}`,
+      `SELECT id, fence, state, ${expired(this.#clock())}, ended_at, OCTET_LENGTH(steps) FROM ${this.#table} ${BY_ID} WHERE id IN (${ids})`,
     );
     const after = new Map(rows.map((row) => [readHex(row[0]), afterOf(row, lastId)]));
     return changes.map((change) => {
@@ -177,8 +179,12 @@ export class Changes {
     const clock = this.#clock();
     // It leaves the session's LAST_INSERT_ID() alone, which is the user's.
     const parts = { clock, markedClock: clock, fits: "fence = ?", value: () => "?", number: () => "?" };
-    const text = `UPDATE ${this.#table} ${BY_ID} SET ${completion.set(parts)} WHERE id = ? AND ${completion.where(parts)}`;
-    const values = [status, Buffer.from(payload), Buffer.from(id, "hex"), Buffer.from(fence, "hex")];
+    const madeAt = this.#places.of({ id, fence });
+    const reach = madeAt === undefined ? `${BY_ID} SET` : `${BY_PLACE} SET`;
+    const which = madeAt === undefined ? "id = ?" : "made_at = ? AND id = ?";
+    const text = `UPDATE ${this.#table} ${reach} ${completion.set(parts)} WHERE ${which} AND ${completion.where(parts)}`;
+    const place = madeAt === undefined ? [] : [madeAt];
+    const values = [status, Buffer.from(payload), ...place, Buffer.from(id, "hex"), Buffer.from(fence, "hex")];
     return { text, values };
   }
 }

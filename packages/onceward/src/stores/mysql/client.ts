@@ -68,7 +68,7 @@ export function connectionsOf(pool: MysqlPoolLike): () => Promise<Connection> {
   }
   heedErrors(promised);
   return async () => {
-    const connection = (await promised.getConnection()) as MysqlConnectionLike & MariadbMarks;
+    const connection = (await promised.getConnection()) as MysqlConnectionLike & MariadbMarks & Mysql2Marks;
     return typeof connection.serverVersion === "function" ? ofMariadb(connection) : ofMysql2(connection);
   };
 }
@@ -89,6 +89,11 @@ interface MariadbMarks {
   readonly info?: { readonly status?: number } | null;
 }
 
+/** What only mysql2's connections have. */
+interface Mysql2Marks {
+  readonly config?: { readonly typeCast?: unknown };
+}
+
 /** Of the status that the server sends along with each answer. */
 const IN_TRANSACTION = 1;
 
@@ -103,10 +108,13 @@ interface Header {
   readonly serverStatus?: unknown;
 }
 
-function ofMysql2(connection: MysqlConnectionLike): Connection {
+function ofMysql2(connection: MysqlConnectionLike & Mysql2Marks): Connection {
+  // A function of the pool's is replaced by another function only, which takes its time for each value.
+  const own = typeof connection.config?.typeCast === "function";
+  const plain = own ? { ...PLAIN, typeCast: (_field: unknown, next: () => unknown) => next() } : PLAIN;
   return {
     async query(sql) {
-      const options = { ...PLAIN, sql, typeCast: true, supportBigNumbers: false, dateStrings: false };
+      const options = { ...plain, sql };
       const [result] = (await connection.query(options)) as readonly [Header | readonly Row[]];
       return outcomeOf(result, (result as Header).serverStatus);
     },

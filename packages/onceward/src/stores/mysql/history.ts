@@ -73,7 +73,7 @@ export class MysqlHistory implements HistoryStore {
         .slice(start, start + RUNS_AT_ONCE)
         .map(rowOf)
         .join(", ");
-      await this.#ask((query) => query(`REPLACE INTO ${this.#runs} (${COLUMNS}) VALUES ${rows}`));
+      await this.#ask((query) => query(`REPLACE INTO ${this.#runs} (${RUN_COLUMNS}) VALUES ${rows}`));
     }
   }
 
@@ -155,7 +155,7 @@ export class MysqlHistory implements HistoryStore {
   }
 }
 
-const COLUMNS = "id, at, record_id, account, `key`, route, outcome, status, flags, run";
+export const RUN_COLUMNS = "id, at, record_id, account, `key`, route, outcome, status, flags, run";
 
 function rowOf(run: Run): string {
   const values = [

@@ -7,7 +7,8 @@ import { Gatherer, type GathererOptions, type GatheringOptions, type Reply } fro
 import { type Change, type ChangeKind, type Changes, KINDS } from "./changes.js";
 import type { Claim, Claimed, Claims } from "./claims.js";
 import { isLockTimeout, isMembersFault, unavailable } from "./faults.js";
-import type { Records, Release } from "./records.js";
+import type { Held } from "./places.js";
+import type { Records } from "./records.js";
 import type { Query, Sessions } from "./sessions.js";
 
 export interface LaneOptions extends GatheringOptions {
@@ -35,11 +36,9 @@ export class Lanes {
   readonly #options: LaneOptions;
   readonly #claims: Gatherer<Claim, Claimed>;
   readonly #changes: ReadonlyMap<ChangeKind, Gatherer<Change, boolean>>;
-  readonly #releases: Gatherer<Release, boolean>;
+  readonly #releases: Gatherer<Held, boolean>;
   readonly #finds: Gatherer<{ readonly id: RecordId }, Found | null>;
   readonly #works: Gatherer<Work, unknown>;
-  /** Calls that shared a statement which waited too long for a lock: each is sent alone, and waits briefly again. */
-  readonly #blocked = new WeakSet<object>();
   /** `max_allowed_packet` of the server; known once the store is open. */
   maxPacketBytes: number = 16 * 1024 * 1024;
 
@@ -54,12 +53,23 @@ export class Lanes {
       this.#gatherer<Change, boolean>({
         keyOf,
         sizeOf: sizeOfChange,
-        send: (all) => this.#together(all, (query) => changes.run(kind, query, all)),
+        send: (all) =>
+          this.#together(all, (query) =>
+            withoutLocked(
+              all,
+              (ids) => records.locked(query, ids),
+              (some) => changes.run(kind, query, some),
+            ),
+          ),
       });
     this.#changes = new Map(KINDS.map((kind) => [kind, changer(kind)]));
-    this.#releases = this.#gatherer<Release, boolean>({
+    this.#releases = this.#gatherer<Held, boolean>({
       keyOf,
-      send: (all) => this.#together(all, async (query) => (await records.release(query, all)).map(ok), false),
+      send: (all) => {
+        const release = async (query: Query, some: readonly Held[]) => (await records.release(query, some)).map(ok);
+        const locked = (query: Query) => (ids: readonly RecordId[]) => records.locked(query, ids);
+        return this.#together(all, (query) => withoutLocked(all, locked(query), (some) => release(query, some)), false);
+      },
     });
     this.#finds = this.#gatherer<{ readonly id: RecordId }, Found | null>({
       send: (all) => this.#together(all, async (query) => (await records.find(query, all.map(keyOf))).map(ok)),
@@ -81,7 +91,7 @@ export class Lanes {
     return this.#fits(sizeOfChange(change)) ?? lane.submit(change);
   }
 
-  release(release: Release): Promise<boolean> {
+  release(release: Held): Promise<boolean> {
     return this.#releases.submit(release);
   }
 
@@ -115,19 +125,12 @@ export class Lanes {
   }
 
   /** Runs a round trip of these calls; one that is a member's fault keeps its error, by which each is sent alone. */
-  async #together<T>(
-    calls: readonly (object | undefined)[],
-    round: (query: Query) => Promise<T>,
-    repeatable = true,
-  ): Promise<T> {
-    // Who waits alone holds nobody up, and waits as long as the session's settings say.
-    const impatient = calls.length > 1 || this.#blocked.has(calls[0] ?? this);
+  async #together<T>(calls: readonly unknown[], round: (query: Query) => Promise<T>, repeatable = true): Promise<T> {
     try {
-      return await this.#sessions.use(round, { impatient, repeatable });
+      // Who waits alone holds nobody up, and waits as long as the session's settings say.
+      return await this.#sessions.use(round, { impatient: calls.length > 1, repeatable });
     } catch (error) {
-      if (calls.length === 1 || !isMembersFault(error)) throw unavailable(error);
-      if (isLockTimeout(error)) for (const call of calls) this.#blocked.add(call ?? this);
-      throw error;
+      throw calls.length > 1 && isMembersFault(error) ? error : unavailable(error);
     }
   }
 
@@ -140,6 +143,33 @@ export class Lanes {
       `which hold an answer of ${most} bytes. Raise it, or lower \`maxBody\`.`;
     return Promise.reject(new IdempotencyError("store_unavailable", reason));
   }
+}
+
+/**
+ * Runs calls together. Where somebody has locked a row for longer than they would wait, those whose rows are not locked
+ * are run without the others.
+ */
+async function withoutLocked<Call extends { readonly id: RecordId }, Value>(
+  calls: readonly Call[],
+  lockedOf: (ids: readonly RecordId[]) => Promise<ReadonlySet<RecordId>>,
+  run: (calls: readonly Call[]) => Promise<readonly Reply<Value>[]>,
+): Promise<readonly Reply<Value>[]> {
+  const replies = new Map<Call, Reply<Value>>();
+  for (let left = calls; left.length > 0; ) {
+    try {
+      const given = await run(left);
+      for (const [index, call] of left.entries()) replies.set(call, given[index] as Reply<Value>);
+      break;
+    } catch (error) {
+      if (!isLockTimeout(error) || calls.length === 1) throw error;
+      const locked = await lockedOf(left.map(({ id }) => id));
+      const blocked = left.filter(({ id }) => locked.has(id));
+      if (blocked.length === 0) throw error;
+      for (const call of blocked) replies.set(call, { ok: false, error: unavailable(error) });
+      left = left.filter(({ id }) => !locked.has(id));
+    }
+  }
+  return calls.map((call) => replies.get(call) as Reply<Value>);
 }
 
 function ok<T>(value: T): Reply<T> {

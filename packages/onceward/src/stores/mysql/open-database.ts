@@ -3,7 +3,9 @@
 import { createHash } from "node:crypto";
 import { IdempotencyError } from "../../core/errors.js";
 import { foreignTable, schemaNewer, tablesMissing } from "../sql/refusals.js";
+import { RECORD_COLUMNS } from "./claims.js";
 import { isRefusal } from "./faults.js";
+import { RUN_COLUMNS } from "./history.js";
 import { MARK, migrationsFrom, SCHEMA_VERSION, type Tables } from "./schema.js";
 import { inspect, type Server } from "./server.js";
 import type { Query } from "./sessions.js";
@@ -29,7 +31,8 @@ export async function openDatabase(query: Query, options: OpenOptions): Promise<
     if (!options.migrate) throw tablesMissing(place, "mysqlSchema()");
     await migrate(query, options.tables, server.database, place);
   }
-  await assertEngine(query, options.tables, place);
+  await assertWhole(query, options.tables, place);
+  await assertUsable(query, options.tables, place);
   return server;
 }
 
@@ -97,15 +100,43 @@ async function versionOf(query: Query, tables: Tables, place: string): Promise<n
   return version;
 }
 
-/** A server without InnoDB makes tables of another kind in silence, which keep nothing when it crashes. */
-async function assertEngine(query: Query, tables: Tables, place: string): Promise<void> {
-  for (const { name, engine } of await tablesThere(query, tables)) {
-    if (engine.toUpperCase() === "INNODB") continue;
+/** That all tables are there, and of InnoDB: a server without it makes others in silence, which lose data in a crash. */
+async function assertWhole(query: Query, tables: Tables, place: string): Promise<void> {
+  const there = await tablesThere(query, tables);
+  for (const table of Object.values(tables) as readonly string[]) {
+    const found = there.find(({ name }) => table === `\`${name}\``);
+    if (found === undefined) {
+      throw new IdempotencyError(
+        "store_corrupt",
+        `The table ${table} in ${place} is gone, while others of Onceward's are there. Restore them from a backup, or ` +
+          "drop them all for the store to begin anew (keys that it held may then run again).",
+      );
+    }
+    if (found.engine.toUpperCase() === "INNODB") continue;
     throw new IdempotencyError(
       "store_unsuitable",
-      `The table ${name} in ${place} is kept by ${engine}, which loses data in a crash: ` +
-        `run ALTER TABLE \`${name}\` ENGINE=InnoDB, on a server that has InnoDB.`,
+      `The table ${table} in ${place} is kept by ${found.engine}, which loses data in a crash: ` +
+        `run ALTER TABLE ${table} ENGINE=InnoDB, on a server that has InnoDB.`,
     );
+  }
+}
+
+const UNKNOWN_COLUMN = 1054;
+
+/** That the columns are there which this version reads, and that the user may do with the tables what the store does. */
+async function assertUsable(query: Query, tables: Tables, place: string): Promise<void> {
+  const { records, shared, runs, audit } = tables;
+  const columns = { [records]: RECORD_COLUMNS, [shared]: "name, value", [runs]: RUN_COLUMNS, [audit]: "id, entry" };
+  for (const [table, names] of Object.entries(columns)) {
+    const [first = ""] = names.split(",", 1);
+    try {
+      await query(`INSERT INTO ${table} (${names}) SELECT ${names} FROM ${table} WHERE 1 = 0`);
+      await query(`UPDATE ${table} SET ${first} = ${first} WHERE 1 = 0`);
+      await query(`DELETE FROM ${table} WHERE 1 = 0`);
+    } catch (error) {
+      if ((error as { readonly errno?: unknown }).errno !== UNKNOWN_COLUMN) throw error;
+      throw foreignTable(place, table, error);
+    }
   }
 }
 

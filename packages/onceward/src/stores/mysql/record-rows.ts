@@ -10,15 +10,16 @@ export const LISTED_COLUMNS = `id, state, fence, fingerprint, account, \`key\`, 
   lease_until, ended_at, status`;
 const LISTED = 13;
 
-/** A record and, behind it, the clock it is judged by. */
+/** A record and, behind it, the clock it is judged by, and its place. */
 export function foundColumns(clock: string): string {
-  return `${LISTED_COLUMNS}, payload, ${clock}`;
+  return `${LISTED_COLUMNS}, payload, ${clock}, made_at`;
 }
 
 /** A record as it was read with {@link foundColumns}, expired or not. */
 export interface RowFound {
   readonly record: StoredRecord;
   readonly now: number;
+  readonly madeAtUs: number;
 }
 
 export function readFound(row: Row): RowFound {
@@ -29,6 +30,7 @@ export function readFound(row: Row): RowFound {
     // Memory of its own, which a caller may change, and no part of the client's buffer, which would be kept with it.
     record: recorded ? { ...record, payload: new Uint8Array(readBytes(payload)) } : record,
     now: readInteger(row[LISTED + 1]),
+    madeAtUs: readInteger(row[LISTED + 2]),
   };
 }
 

@@ -7,6 +7,7 @@ import type { Slice } from "../sql/slices.js";
 import { stateNumber } from "../sql/states.js";
 import { accountHash } from "./account-hash.js";
 import { cursorOf, madeAtOf, placeOf } from "./cursor.js";
+import type { Held, Places } from "./places.js";
 import { BY_ID, expired, foundColumns, LISTED_COLUMNS, live, OPEN, readFound, readRecord } from "./record-rows.js";
 import type { Query } from "./sessions.js";
 import { hex, readBytes, readHex, text } from "./statements.js";
@@ -16,18 +17,15 @@ const SLICE_ROWS = 2_000;
 /** Expired rows that one statement deletes at most, so that whoever waits for it waits briefly. */
 const PURGED_ROWS = 500;
 
-export interface Release {
-  readonly id: RecordId;
-  readonly fence: Fence;
-}
-
 export class Records {
   readonly #table: string;
   readonly #clock: () => string;
+  readonly #places: Places;
 
-  constructor(table: string, clock: () => string) {
+  constructor(table: string, clock: () => string, places: Places) {
     this.#table = table;
     this.#clock = clock;
+    this.#places = places;
   }
 
   /** The record of each id, or null. */
@@ -40,16 +38,19 @@ export class Records {
     // Read anew for each, since callers of the same id must not share what they get.
     return ids.map((id) => {
       const row = found.get(id);
-      return row === undefined ? null : readFound(row);
+      if (row === undefined) return null;
+      const { record, now, madeAtUs } = readFound(row);
+      if (record.state !== "done") this.#places.remember(record.fence, madeAtUs);
+      return { record, now };
     });
   }
 
   /** Deletes the records of these fences, and answers which; they are to be of different ids. */
-  async release(query: Query, releases: readonly Release[]): Promise<readonly boolean[]> {
+  async release(query: Query, releases: readonly Held[]): Promise<readonly boolean[]> {
     const [only] = releases;
     if (only !== undefined && releases.length === 1) return [(await this.#delete(query, [only])) === 1];
     // How many were deleted does not say which ones, so that those that cannot be are found before.
-    const { rows } = await query(`SELECT id FROM ${this.#table} ${BY_ID} WHERE ${this.#releasable(releases)}`);
+    const { rows } = await query(`SELECT id FROM ${this.#open(releases)}`);
     const ids = new Set(rows.map((row) => readHex(row[0])));
     const held = releases.filter(({ id }) => ids.has(id));
     if (held.length === 0) return releases.map(() => false);
@@ -60,11 +61,19 @@ export class Records {
     return releases.map(({ id }) => ids.has(id) && !kept.has(id));
   }
 
+  /** Which of these records somebody else has locked just now. */
+  async locked(query: Query, ids: readonly RecordId[]): Promise<ReadonlySet<RecordId>> {
+    const select = `SELECT id FROM ${this.#table} ${BY_ID} WHERE id IN (${idList(ids)})`;
+    const { rows } = await query(select);
+    // The locks that this takes end with it.
+    const { rows: free } = await query(`${select} FOR UPDATE SKIP LOCKED`);
+    const locked = new Set(rows.map((row) => readHex(row[0])));
+    for (const row of free) locked.delete(readHex(row[0]));
+    return locked;
+  }
+
   async readSteps(query: Query, id: RecordId, fence: Fence): Promise<readonly Uint8Array[] | null> {
-    const { rows } = await query(
-      `SELECT COALESCE(steps, X'') FROM ${this.#table} ${BY_ID} WHERE id = ${hex(id)} AND fence = ${hex(fence)} AND ${OPEN} ` +
-        `AND ${live(this.#clock())}`,
-    );
+    const { rows } = await query(`SELECT COALESCE(steps, X'') FROM ${this.#open([{ id, fence }])}`);
     const [row] = rows;
     return row === undefined ? null : decodeEntries(readBytes(row[0]));
   }
@@ -119,21 +128,20 @@ export class Records {
     if (rows.length === 0) return { purged: 0, more: false };
     const ids = rows.map((row) => readHex(row[0])).sort();
     const { affected } = await query(
-      `DELETE gone FROM ${this.#table} AS gone ${BY_ID} WHERE id IN (${idList(ids)}) AND ` + expired(this.#clock()),
+      `DELETE gone FROM ${this.#table} AS gone ${BY_ID} WHERE id IN (${idList(ids)}) AND ${expired(this.#clock())}`,
     );
     return { purged: affected, more: rows.length === most };
   }
 
-  #releasable(releases: readonly Release[]): string {
-    const pairs = releases.map(({ id, fence }) => `(${hex(id)}, ${hex(fence)})`).join(", ");
-    return `id IN (${idList(releases.map(({ id }) => id))}) AND (id, fence) IN (${pairs}) AND ${OPEN} AND ${live(this.#clock())}`;
+  /** SQL: the rows of these fences that are running or unknown, as `held`. */
+  #open(all: readonly Held[]): string {
+    const { index, which } = this.#places.reach(all);
+    const pairs = all.map(({ id, fence }) => `(${hex(id)}, ${hex(fence)})`).join(", ");
+    return `${this.#table} AS held ${index} WHERE ${which} AND (id, fence) IN (${pairs}) AND ${OPEN} AND ${live(this.#clock())}`;
   }
 
-  async #delete(query: Query, releases: readonly Release[]): Promise<number> {
-    const { affected } = await query(
-      `DELETE gone FROM ${this.#table} AS gone ${BY_ID} WHERE ${this.#releasable(releases)}`,
-    );
-    return affected;
+  async #delete(query: Query, releases: readonly Held[]): Promise<number> {
+    return (await query(`DELETE held FROM ${this.#open(releases)}`)).affected;
   }
 }
 

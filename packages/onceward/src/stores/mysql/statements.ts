@@ -11,6 +11,11 @@ export function clockOf(now: (() => number) | undefined): () => string {
   return now === undefined ? () => `(${CLOCK_US} DIV 1000)` : () => integer(now());
 }
 
+/** The instant that a statement was judged by, whose server's clock showed `us`. */
+export function instantOf(clock: string, us: number): number {
+  return /^\d+$/.test(clock) ? Number(clock) : Math.floor(us / 1_000);
+}
+
 export function integer(value: number): string {
   if (!Number.isSafeInteger(value)) throw new TypeError(`${value} is no whole number.`);
   return String(value);
