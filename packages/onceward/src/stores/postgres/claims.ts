@@ -4,7 +4,7 @@ import type { RecordId, StoredRecord } from "../../core/record.js";
 import type { ClaimRequest, ClaimResult, StoreLimits } from "../../core/store.js";
 import { claimedRecord, claimTimes, RUNNING } from "../sql/states.js";
 import type { Row, Value } from "./database.js";
-import { BYTES_BEFORE, MAX_FOUND_BYTES, RECORD_COLUMNS, readRecord } from "./rows.js";
+import { BYTES_BEFORE, MAX_FOUND_BYTES, RECORD_COLUMNS, readRecord, textOf } from "./rows.js";
 import type { Names } from "./schema.js";
 import { joinNumbers, joinTexts, keptText, textsIn } from "./text.js";
 import { clock, LIVE } from "./transitions.js";
@@ -73,14 +73,17 @@ made AS (
   WHERE r.expires_at <= (SELECT now FROM clock) AND r.lease_until <= (SELECT now FROM clock)
   RETURNING id
 )
+SELECT string_agg(i.ord::text, ','), now::text, 'made', ${"NULL, ".repeat(13)}NULL
+FROM input i JOIN made USING (id) CROSS JOIN clock GROUP BY now
+UNION ALL
 SELECT i.ord::text, now::text,
-  CASE WHEN m.id IS NOT NULL THEN 'made' WHEN w.ord IS NOT NULL THEN 'own'
-    WHEN s.live AND NOT s.own AND s.before < ${MAX_FOUND_BYTES} THEN 'found'
+  CASE WHEN w.ord IS NOT NULL THEN 'own' WHEN s.live AND NOT s.own AND s.before < ${MAX_FOUND_BYTES} THEN 'found'
     WHEN a.reached IS NOT NULL THEN a.reached ELSE 'busy' END,
   w.lease_until::text, ${RECORD_COLUMNS.replaceAll("r.", "s.")},
   CASE WHEN s.before < ${MAX_FOUND_BYTES} THEN encode(s.payload, 'hex') END
-FROM input i CROSS JOIN clock LEFT JOIN made m ON m.id = i.id LEFT JOIN renewed w ON w.ord = i.ord
-  LEFT JOIN seen s ON s.ord = i.ord LEFT JOIN absent a ON a.ord = i.ord`;
+FROM input i CROSS JOIN clock LEFT JOIN renewed w ON w.ord = i.ord LEFT JOIN seen s ON s.ord = i.ord
+  LEFT JOIN absent a ON a.ord = i.ord
+WHERE i.id NOT IN (SELECT id FROM made)`;
 }
 
 /** SQL: what a limit that each claim counts says; nothing where the limits are large. */
@@ -152,9 +155,10 @@ export function claimValues(claims: readonly Claim[], now: number | null): reado
 export function claimAnswers(rows: readonly Row[], claims: readonly Claim[]): readonly ClaimAnswer[] {
   const answers = new Array<ClaimAnswer>(claims.length).fill(null);
   for (const row of rows) {
-    const index = Number(row[0]) - 1;
-    const claim = claims[index];
-    if (claim !== undefined) answers[index] = answerOf(row, claim.request);
+    for (const ord of textOf(row[0]).split(",")) {
+      const claim = claims[Number(ord) - 1];
+      if (claim !== undefined) answers[Number(ord) - 1] = answerOf(row, claim.request);
+    }
   }
   return answers;
 }

@@ -4,6 +4,7 @@ import type { Answer, Fence, RecordId } from "../../core/record.js";
 import type { SqlStatement } from "../../core/transactions.js";
 import { DONE, RUNNING, UNKNOWN } from "../sql/states.js";
 import type { Row, Value } from "./database.js";
+import { textOf } from "./rows.js";
 import type { Names } from "./schema.js";
 import { joinNumbers, joinTexts, textsIn } from "./text.js";
 
@@ -110,7 +111,7 @@ export function transitionSql({ records, channel }: Names, name: TransitionName)
   const { set, when, done, tells } = RULES[name];
   const place = `FROM locked l JOIN input i USING (ord) CROSS JOIN clock WHERE r.ctid = l.place RETURNING i.ord, r.id, r.waited`;
   const removal = "USING locked l WHERE r.ctid = l.place RETURNING l.ord, r.id, r.waited";
-  const told = tells ? `CASE WHEN c.waited THEN pg_notify('${channel}', encode(c.id, 'hex')) END::text` : "NULL::text";
+  const told = tells ? `count(CASE WHEN waited THEN pg_notify('${channel}', encode(id, 'hex'))::text END)` : "0";
   return `WITH clock AS MATERIALIZED (SELECT ${clock("$1")} AS now),
 input AS MATERIALIZED (
   SELECT ord, decode(id, 'hex') AS id, decode(fence, 'hex') AS fence, decode(next, 'hex') AS next, lease, status, run_id,
@@ -127,10 +128,12 @@ locked AS MATERIALIZED (
 changed AS (
   ${set === null ? `DELETE FROM ${records} r ${removal}` : `UPDATE ${records} r SET ${set} ${place}`}
 )
-SELECT i.ord::text, CASE WHEN c.ord IS NOT NULL THEN 'yes' ELSE coalesce((
+SELECT string_agg(ord::text, ','), 'yes', (${told})::text FROM changed HAVING count(*) > 0
+UNION ALL
+SELECT i.ord::text, coalesce((
     SELECT CASE WHEN ${when} THEN 'busy' WHEN ${done ?? "false"} THEN 'yes' END FROM ${records} r WHERE r.id = i.id
-  ), 'no') END, ${told}
-FROM input i CROSS JOIN clock LEFT JOIN changed c USING (ord)`;
+  ), 'no'), NULL
+FROM input i CROSS JOIN clock WHERE i.ord NOT IN (SELECT ord FROM changed)`;
 }
 
 /** The parameters of {@link transitionSql} for transitions of that kind. */
@@ -162,7 +165,9 @@ const NOTHING = new Uint8Array(0);
 /** The verdict on each of `count` transitions, in their order. */
 export function verdictsOf(rows: readonly Row[], count: number): readonly Verdict[] {
   const verdicts = new Array<Verdict>(count).fill("busy");
-  for (const [ord, verdict] of rows) verdicts[Number(ord) - 1] = verdict as Verdict;
+  for (const [ords, verdict] of rows) {
+    for (const ord of textOf(ords).split(",")) verdicts[Number(ord) - 1] = verdict as Verdict;
+  }
   return verdicts;
 }
 
