@@ -14,7 +14,15 @@ import { type Callback, headersSent, invalidChunk, invalidStatus, writeAfterEnd 
 import { isOfCors, replaceHeaders, responseHead, setHeadersOf } from "./head.js";
 import { HeldBody } from "./held-body.js";
 import type { HeldRequest } from "./held-request.js";
-import { type Capturing, hasOwnFields, type Natural, naturalOf, override, pretend } from "./overrides.js";
+import {
+  type Capturing,
+  fieldsOf,
+  type Natural,
+  naturalOf,
+  override,
+  pretend,
+  type ResponseFields,
+} from "./overrides.js";
 import { SocketStandIn } from "./socket-stand-in.js";
 
 /** The claim that a captured answer ends. */
@@ -42,6 +50,7 @@ export class Capture implements Capturing {
   readonly natural: Natural;
   readonly #response: ServerResponse;
   readonly #settings: CaptureSettings;
+  readonly #fields: ResponseFields | null;
   readonly #body: HeldBody;
   readonly #connection: HeldConnection;
   readonly #standIn: SocketStandIn;
@@ -62,7 +71,8 @@ export class Capture implements Capturing {
     this.#settings = settings;
     this.#body = new HeldBody(settings.memory);
     this.natural = naturalOf(response);
-    override(response, this);
+    this.#fields = fieldsOf(response);
+    override(response, this, this.#fields);
     this.#standIn = new SocketStandIn(request.socket, () => this.#takenOver());
     this.#unmask = this.#standIn.show(request, response);
     this.#connection = settings.held.connection ?? new HeldConnection(request);
@@ -106,11 +116,11 @@ export class Capture implements Capturing {
     const response = this.#response;
     const code = Number(status) | 0;
     if (code < 100 || code > 999) throw invalidStatus(status);
-    if (typeof reason === "string" && hasOwnFields(response)) response.statusMessage = reason;
+    if (typeof reason === "string" && this.#fields !== null) this.#fields.statusMessage = reason;
     setHeadersOf(response, typeof reason === "string" ? headers : (headers ?? reason));
     response.statusCode = code;
     this.#head = responseHead(response);
-    pretend(response, "begun");
+    pretend(this.#fields, "begun");
     const { maxBodyBytes, streamingTypes } = this.#settings.policy;
     this.#streams = streamingTypes.has(mediaType(headerValue(this.#head.headers, "content-type")));
     if (this.#streams || Number(headerValue(this.#head.headers, "content-length") ?? 0) > maxBodyBytes) {
@@ -152,7 +162,7 @@ export class Capture implements Capturing {
     if (last !== null) this.#take(last, true);
     this.#ended = true;
     clearTimeout(this.#givingUp);
-    if (!this.#isNatural) pretend(response, "ended");
+    if (!this.#isNatural) pretend(this.#fields, "ended");
     if (this.#phase === "held") this.#finish();
     else if (this.#phase === "open") this.#leave(() => {});
   }
@@ -327,9 +337,9 @@ export class Capture implements Capturing {
     if (this.#isNatural) return;
     this.#isNatural = true;
     this.#unmask();
-    pretend(this.#response, "fresh");
+    pretend(this.#fields, "fresh");
     // A replay has the usual words, so the first answer has them too.
-    if (hasOwnFields(this.#response)) this.#response.statusMessage = "";
+    if (this.#fields !== null) this.#fields.statusMessage = "";
   }
 
   /** Tells everybody of the connection's end; of the response's own, all is free again. */

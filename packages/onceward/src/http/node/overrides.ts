@@ -36,10 +36,11 @@ interface Overridden extends ServerResponse {
   [CAPTURE]: Capturing;
 }
 
-/** The fields of Node's HTTP/1.1 responses that their getters, and middlewares such as compression, look at. */
-interface Fields {
+/** The state of a response of HTTP/1.1, which its getters, and middlewares such as compression, look at. */
+export interface ResponseFields {
   _header: string | null;
   finished: boolean;
+  statusMessage: string;
 }
 
 /** The capture of a response, where it is captured already. */
@@ -52,13 +53,14 @@ export function naturalOf(response: ServerResponse): Natural {
   return { write, end, writeHead, flushHeaders, destroy };
 }
 
-/** Whether a response keeps its state in fields of its own, as those of HTTP/1.1 do and those of HTTP/2 do not. */
-export function hasOwnFields(response: ServerResponse): boolean {
-  return Object.hasOwn(response, "_header") && Object.hasOwn(response, "finished");
+/** The state of a response; null where it is not in fields of its own, as in HTTP/2. To be asked before it is overridden. */
+export function fieldsOf(response: ServerResponse): ResponseFields | null {
+  const isOwn = Object.hasOwn(response, "_header") && Object.hasOwn(response, "finished");
+  return isOwn ? (response as unknown as ResponseFields) : null;
 }
 
 /** The same functions for every response, so that all of them have one shape. */
-export function override(response: ServerResponse, capture: Capturing): void {
+export function override(response: ServerResponse, capture: Capturing, fields: ResponseFields | null): void {
   const held = response as unknown as { [name: string | symbol]: unknown };
   held[CAPTURE] = capture;
   held["write"] = write;
@@ -70,13 +72,12 @@ export function override(response: ServerResponse, capture: Capturing): void {
   held["writeProcessing"] = none;
   held["writeEarlyHints"] = noHints;
   held["addTrailers"] = none;
-  if (!hasOwnFields(response)) Object.defineProperties(response, GETTERS);
+  if (fields === null) Object.defineProperties(response, GETTERS);
 }
 
 /** Lets the response look as if its head had been sent, or all of it, or nothing. */
-export function pretend(response: ServerResponse, state: "fresh" | "begun" | "ended"): void {
-  if (!hasOwnFields(response)) return;
-  const fields = response as unknown as Fields;
+export function pretend(fields: ResponseFields | null, state: "fresh" | "begun" | "ended"): void {
+  if (fields === null) return;
   fields._header = state === "fresh" ? null : "held until it is recorded";
   fields.finished = state === "ended";
 }
