@@ -9,6 +9,8 @@ import { type DynamoDBStoreOptions, dynamodbStore } from "../../src/stores/dynam
 import { clientOptions } from "./dynamodb-client.js";
 import { driveThroughFaults } from "./fault-drive.js";
 
+const SKEW_MS = 200;
+
 let server: PrivateServer;
 let relay: FaultProxy;
 let table = 0;
@@ -30,6 +32,11 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
+/** Two nodes on one table, whose clocks are as far apart as they may be. */
+async function nodes(client: DynamoDBClientConfig = {}): Promise<readonly Store[]> {
+  return [await node(client), await node(client, { now: () => Date.now() - SKEW_MS })];
+}
+
 /** Short of patience, as a node under load is to be; nodes of one test share a table. */
 async function node(client: DynamoDBClientConfig = {}, options: Partial<DynamoDBStoreOptions> = {}): Promise<Store> {
   const dynamodb = new DynamoDB({
@@ -40,7 +47,7 @@ async function node(client: DynamoDBClientConfig = {}, options: Partial<DynamoDB
   const store = dynamodbStore({
     client: dynamodb,
     table: `faults-${table}`,
-    maxClockSkewMs: 100,
+    maxClockSkewMs: SKEW_MS,
     maxWaitMs: 4_000,
     onWarning: () => {},
     ...options,
@@ -60,7 +67,7 @@ describe("P1 P2 P5 under hold no key runs twice, none is wedged, and every reque
     const sdk = `while the SDK tries ${maxAttempts === 1 ? "once" : `${maxAttempts} times`}`;
 
     it(`while the server is killed and started again, ${sdk}`, async () => {
-      const stores = [await node({ maxAttempts }), await node({ maxAttempts })];
+      const stores = await nodes({ maxAttempts });
       const report = await driveThroughFaults({
         stores,
         keys: 15,
@@ -80,7 +87,7 @@ describe("P1 P2 P5 under hold no key runs twice, none is wedged, and every reque
     });
 
     it(`while connections are cut in the middle of answers, ${sdk}`, async () => {
-      const stores = [await node({ maxAttempts }), await node({ maxAttempts })];
+      const stores = await nodes({ maxAttempts });
       const report = await driveThroughFaults({
         stores,
         keys: 15,
@@ -99,7 +106,7 @@ describe("P1 P2 P5 under hold no key runs twice, none is wedged, and every reque
   }
 
   it("while answers come later than anybody waits for them", async () => {
-    const stores = [await node(), await node()];
+    const stores = await nodes();
     const report = await driveThroughFaults({
       stores,
       keys: 15,
@@ -118,7 +125,7 @@ describe("P1 P2 P5 under hold no key runs twice, none is wedged, and every reque
   });
 
   it("while the server stands still and goes on", async () => {
-    const stores = [await node(), await node()];
+    const stores = await nodes();
     await driveThroughFaults({
       stores,
       keys: 15,
@@ -136,7 +143,7 @@ describe("P1 P2 P5 under hold no key runs twice, none is wedged, and every reque
   });
 
   it("while the server is away for longer than a lease, and operations end meanwhile", async () => {
-    const stores = [await node(), await node()];
+    const stores = await nodes();
     await driveThroughFaults({
       stores,
       keys: 15,
