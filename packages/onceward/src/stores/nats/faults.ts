@@ -9,6 +9,7 @@ const STREAM_NAME_IN_USE = 10058;
 const STREAM_STORE_FAILED = 10077;
 const JETSTREAM_NOT_ENABLED: readonly number[] = [10039, 10076];
 const NO_REPLICAS_WITHOUT_CLUSTER = 10074;
+const NO_SUITABLE_PEERS = 10005;
 
 /** The number of an error of JetStream's API, or null. */
 function apiCode(error: unknown): number | null {
@@ -40,8 +41,12 @@ export function isUnheard(error: unknown): boolean {
   return nameOf(error) === "JetStreamNotEnabled" || nameOf(error) === "NoRespondersError";
 }
 
-/** Nobody answered in time: a server that stands still, or a stream that has no leader yet. */
-export function isUnanswered(error: unknown): boolean {
+/** A cluster that is still coming together, or a stream that has no leader yet: later it may be otherwise. */
+export function isTooSoon(error: unknown): boolean {
+  return isUnanswered(error) || apiCode(error) === NO_SUITABLE_PEERS;
+}
+
+function isUnanswered(error: unknown): boolean {
   return nameOf(error) === "TimeoutError" || nameOf((error as Error).cause) === "TimeoutError";
 }
 
@@ -74,7 +79,7 @@ export function cannotOpen(stream: string, doing: string, fault: unknown): Idemp
   if (/permission/i.test(message)) {
     return refused(`${message}. Give this user the permissions that docs/stores/nats.md lists.`);
   }
-  if (code === NO_REPLICAS_WITHOUT_CLUSTER) {
+  if (code === NO_REPLICAS_WITHOUT_CLUSTER || code === NO_SUITABLE_PEERS) {
     return refused(`${message}. Set \`replicas\` to what the cluster can hold (1 on a single server).`);
   }
   if (isUnanswered(error)) {

@@ -1,10 +1,11 @@
 // Opens a bucket: creates it, or sees that the one that is there is Onceward's own and fit to keep records.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { IdempotencyError } from "../../core/errors.js";
 import type { Durability } from "../../core/store.js";
 import type { NatsAccess, NatsBucket } from "./bucket.js";
 import type { NatsStreamConfig, NatsStreamInfo } from "./client.js";
-import { cannotOpen, isMissing, isTaken, isUnanswered } from "./faults.js";
+import { cannotOpen, isMissing, isTaken, isTooSoon } from "./faults.js";
 import type { NatsSettings } from "./settings.js";
 
 /** The number of the bucket's layout; a bucket of a higher one is not touched. */
@@ -13,7 +14,8 @@ const LAYOUT = 1;
 const META_KEY = "meta";
 const OLDEST_SERVER = [2, 9, 0] as const;
 const ATOMIC_REPLICAS = [2, 9, 21] as const;
-const LEADER_WITHIN_MS = 10_000;
+/** How long a cluster may take to come together, and a stream that was made just now to get a leader. */
+const READY_WITHIN_MS = 10_000;
 /** A record's labels must fit one message, whatever they are. */
 const LEAST_DATA_BYTES = 16 * 1024;
 
@@ -42,13 +44,14 @@ export function streamConfig(bucket: string, replicas: number): NatsStreamConfig
  */
 export async function openBucket(bucket: NatsBucket, settings: NatsSettings): Promise<Durability> {
   assertServer(bucket.access);
-  for (const until = performance.now() + LEADER_WITHIN_MS; ; ) {
+  for (const until = performance.now() + READY_WITHIN_MS; ; ) {
     try {
       return await opened(bucket, settings);
     } catch (error) {
-      // A replicated stream that was made just now answers nothing until it has a leader.
-      if (isUnanswered(error) && performance.now() < until) continue;
-      throw cannotOpen(bucket.stream, `open bucket ${settings.bucket}`, error);
+      if (!isTooSoon(error) || performance.now() > until) {
+        throw cannotOpen(bucket.stream, `open bucket ${settings.bucket}`, error);
+      }
+      await sleep(100);
     }
   }
 }
