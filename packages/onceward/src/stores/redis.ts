@@ -121,7 +121,7 @@ class RedisStore implements Store {
     this.#maxWaitMs = options.maxWaitMs ?? 10_000;
     this.#durability = options.durability ?? "process";
     this.#link = linkOf(options.client);
-    this.#places = new Places(this.#link);
+    this.#places = new Places(this.#link, this.#prefix);
     const limits = { ...DEFAULT_STORE_LIMITS, ...options.limits };
     this.#limits = new ClusterLimits({
       limits,
@@ -278,7 +278,7 @@ class RedisStore implements Store {
   /** Deletes up to so many expired records, some at a time from each node. */
   async #purgeSome(limit: number): Promise<number> {
     let purged = 0;
-    for (const { node, places } of this.#places.byNode()) {
+    for (const { node, places } of await this.#places.byNode()) {
       const names = placesArgument(places);
       while (purged < limit) {
         const most = String(Math.min(limit - purged, PURGED_AT_ONCE));
@@ -310,7 +310,7 @@ class RedisStore implements Store {
         giveUpAfterMs: this.#maxWaitMs,
       },
     };
-    return new Lanes(this.#link, settings, (id) => this.#adoptions.add(id));
+    return new Lanes(this.#link, this.#places, settings, (id) => this.#adoptions.add(id));
   }
 
   #stamp(): string {

@@ -14,7 +14,7 @@ const KINDS: readonly NodeKind[] = ["ioredis", "node-redis"];
 type Claim = ReturnType<typeof claimOf>;
 
 /** Where records are: a place of each, and its slot. */
-const places = new Places({ clustered: true } as ConstructorParameters<typeof Places>[0]);
+const places = new Places({ clustered: true } as ConstructorParameters<typeof Places>[0], "");
 
 describe.skipIf(noRedis !== null)("redis, faults of a cluster", () => {
   const bench = nodesBench();

@@ -146,7 +146,7 @@ describe.skipIf(noRedis !== null)("redis, faults of one server", () => {
       },
       "while connections are killed by an administrator": async () => {
         for (let round = 0; round < 15; round++) {
-          await admin.client("KILL", "TYPE", "normal", "SKIPME", "yes");
+          await admin.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
           await sleep(100);
         }
       },

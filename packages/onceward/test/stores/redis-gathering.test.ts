@@ -149,7 +149,7 @@ describe.skipIf(noRedis !== null)("redis, gathering and waiting", () => {
       await until("it is known that somebody waits", async () => (await admin.zcard(`${bench.prefix}waiting`)) === 2);
       const subscribers = async () => Number((await admin.pubsub("NUMSUB", `${bench.prefix}changes`))[1]);
       expect(await subscribers()).toBe(1);
-      await admin.client("KILL", "TYPE", "pubsub");
+      await admin.call("CLIENT", "KILL", "TYPE", "pubsub");
       await until("it listens again", async () => (await subscribers()) === 1);
       for (const { id, fence } of requests) await here.complete(id, fence, answerOf("done"));
       await until("both are heard of", () => heard.size === 2);

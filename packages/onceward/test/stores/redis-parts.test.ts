@@ -53,7 +53,7 @@ describe("bytes", () => {
 });
 
 describe("places of a cluster", () => {
-  const places = new Places({ clustered: true } as ConstructorParameters<typeof Places>[0]);
+  const places = new Places({ clustered: true } as ConstructorParameters<typeof Places>[0], "");
 
   it("P1 are the same in all versions, since the keys have them in their names", () => {
     const names = places.all.map(({ name }) => name);
@@ -93,7 +93,9 @@ describe.skipIf(noRedis !== null)("14.5 keys as version 1 of the layout wrote th
   beforeAll(async () => {
     server = await startRedis({ settings: { appendonly: "no" } });
     redis = new Redis(server.url);
-    for (const [name, [type, value]] of Object.entries(layoutOne.keys as Record<string, [string, unknown]>)) {
+    for (const [name, [type, value]] of Object.entries(
+      layoutOne.keys as unknown as Record<string, [string, unknown]>,
+    )) {
       const key = hex(name);
       const items = Array.isArray(value) ? value : [value];
       if (type === "string") await redis.set(key, hex(value as string));

@@ -59,7 +59,7 @@ async function examine(
   // First of all through the client, which connects and learns of the nodes by it.
   await link.send(`${prefix}layout`, "get", `${prefix}layout`);
   const nodes = await Promise.all(link.nodes().map((node) => factsOf(node, link.clustered)));
-  for (const { node, places: some } of places.byNode()) {
+  for (const { node, places: some } of await places.byNode()) {
     const reply = await probe.run(node.send, [], [prefix, some[0]?.name ?? ""]);
     assertPermitted(textsOf(reply), prefix);
   }

@@ -7,7 +7,7 @@ import { ByteReader, ByteWriter } from "./bytes.js";
 import type { RedisArgument, RedisLink, RedisNode } from "./link.js";
 import { ACT } from "./lua/act.js";
 import { CLAIM } from "./lua/claim.js";
-import type { Place } from "./places.js";
+import type { Place, Places } from "./places.js";
 import { corruptRecord, isNewer, newerRecord } from "./record-bytes.js";
 import { Script } from "./script.js";
 
@@ -58,6 +58,7 @@ const ACT_FLAGS = "#!lua flags=allow-oom,allow-cross-slot-keys\n";
 
 export class Lanes {
   readonly #link: RedisLink;
+  readonly #places: Places;
   readonly #settings: LaneSettings;
   readonly #claim = new Script(CLAIM);
   readonly #act = new Script(ACT);
@@ -67,8 +68,9 @@ export class Lanes {
   readonly #onUnlisted: (id: RecordId) => void;
   #closed = false;
 
-  constructor(link: RedisLink, settings: LaneSettings, onUnlisted: (id: RecordId) => void) {
+  constructor(link: RedisLink, places: Places, settings: LaneSettings, onUnlisted: (id: RecordId) => void) {
     this.#link = link;
+    this.#places = places;
     this.#settings = settings;
     this.#onUnlisted = onUnlisted;
   }
@@ -98,7 +100,7 @@ export class Lanes {
 
   async #send(name: string, members: readonly Member[]): Promise<readonly Reply<Outcome>[]> {
     const replies: Reply<Outcome>[] = new Array(members.length);
-    const node = this.#link.node(name);
+    const node = this.#link.node(name) ?? (await this.#places.nodeOf((members[0] as Member).place));
     let waiting = [...members.keys()];
     while (waiting.length > 0) {
       const sent = waiting;
@@ -194,7 +196,7 @@ function outcomesOf(reply: Buffer): readonly Outcome[] {
 function faultOf(id: RecordId, reason: string): IdempotencyError {
   const format = /^format (\d+)$/.exec(reason)?.[1];
   if (format !== undefined && isNewer(Number(format))) return newerRecord(id, Number(format));
-  if (format === undefined && !reason.startsWith("WRONGTYPE") && !reason.includes("data string too short")) {
+  if (format === undefined && !reason.includes("WRONGTYPE") && !reason.includes("data string too short")) {
     return unavailable(new Error(reason));
   }
   return corruptRecord(id, reason);

@@ -116,7 +116,7 @@ export class ClusterLimits {
     const { limits, places, common, clock } = this.#options;
     const name = textBytes(account);
     const parts = await Promise.all(
-      places.byNode().map(async ({ node, places: some }) => {
+      (await places.byNode()).map(async ({ node, places: some }) => {
         const reply = await this.#script.run(node.send, [], [...common(), name, placesArgument(some)]);
         return reply as readonly [total: number, held: number];
       }),

@@ -43,7 +43,7 @@ export async function listSlice(
     query.key === undefined ? "" : textBytes(query.key),
   ];
   const slices = await Promise.all(
-    places.byNode().map(async ({ node, places: some }) => {
+    (await places.byNode()).map(async ({ node, places: some }) => {
       const most = Math.max(4, Math.ceil(LOOKED_AT / some.length));
       const args = [...common(), ...filters, String(limit), String(most), starts(some, before)];
       const reply = await script.run(node.send, [], args);

@@ -1,5 +1,6 @@
 // Places: parts of the keys that lie together, one on a single server and 1,024 in a cluster, spread evenly over its slots.
 
+import { IdempotencyError } from "../../core/errors.js";
 import type { RecordId } from "../../core/record.js";
 import { ByteWriter } from "./bytes.js";
 import type { RedisLink, RedisNode } from "./link.js";
@@ -27,9 +28,11 @@ const ONLY: Place = { index: 0, name: "", slot: 0 };
 export class Places {
   readonly all: readonly Place[];
   readonly #link: RedisLink;
+  readonly #prefix: string;
 
-  constructor(link: RedisLink) {
+  constructor(link: RedisLink, prefix: string) {
     this.#link = link;
+    this.#prefix = prefix;
     this.all = link.clustered ? spread() : [ONLY];
   }
 
@@ -38,8 +41,18 @@ export class Places {
     return this.all[this.all.length === 1 ? 0 : Number.parseInt(id.slice(0, 3), 16) >> 2] ?? ONLY;
   }
 
-  /** All places, by the node that they are on; those of which the client does not know just now are left out. */
-  byNode(): readonly NodePlaces[] {
+  /** The node of a place, connected to again where its connection was lost; null where the client does not find it. */
+  async nodeOf(place: Place): Promise<RedisNode | null> {
+    const known = this.#link.node(this.#link.nameOf(place.slot));
+    if (known !== null) return known;
+    const key = `${this.#prefix}${place.name}records`;
+    // Sent through the client, which looks for the node.
+    await this.#link.send(key, "exists", key).catch(() => null);
+    return this.#link.node(this.#link.nameOf(place.slot));
+  }
+
+  /** All places, by the node that they are on. Rejects with `store_unavailable` where one cannot be found. */
+  async byNode(): Promise<readonly NodePlaces[]> {
     const groups = new Map<string, Place[]>();
     for (const place of this.all) {
       const name = this.#link.nameOf(place.slot);
@@ -47,10 +60,13 @@ export class Places {
       if (group === undefined) groups.set(name, [place]);
       else group.push(place);
     }
-    return [...groups].flatMap(([name, places]) => {
-      const node = this.#link.node(name);
-      return node === null ? [] : [{ node, places }];
-    });
+    return Promise.all(
+      [...groups.values()].map(async (places) => {
+        const node = await this.nodeOf(places[0] ?? ONLY);
+        if (node !== null) return { node, places };
+        throw new IdempotencyError("store_unavailable", `The node of ${places.length} parts of the keys is not found.`);
+      }),
+    );
   }
 }
 

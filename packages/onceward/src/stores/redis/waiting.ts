@@ -36,6 +36,7 @@ export class RedisWaiting implements StoreWaiting {
   }
 
   watch(id: RecordId, onChange: () => void): () => void {
+    if (this.#closed) return () => {};
     const watchers = this.#watchers.get(id) ?? new Set();
     // An own function for each watch, so that the same one can be given twice.
     const watcher = () => onChange();

@@ -32,7 +32,7 @@ local MOVED = 'moved'
 local function replied(value)
   if clustered then return value end
   local reply = redis.pcall('DEL', prefix .. 'nothing')
-  if type(reply) == 'table' and reply.err and string.sub(reply.err, 1, 8) == 'READONLY' then return reply end
+  if type(reply) == 'table' and reply.err and string.find(reply.err, 'READONLY', 1, true) then return reply end
   return value
 end
 
@@ -58,7 +58,7 @@ end
 -- A record's value, or so much of it. In a cluster a key that is elsewhere, or that may be, raises MOVED.
 local function checked(reply)
   if type(reply) == 'table' then
-    if clustered and not alone and string.sub(reply.err, 1, 9) ~= 'WRONGTYPE' then error(MOVED, 0) end
+    if clustered and not alone and not string.find(reply.err, 'WRONGTYPE', 1, true) then error(MOVED, 0) end
     error(reply.err, 0)
   end
   if not reply or reply == '' then return nil end
