@@ -1,7 +1,7 @@
 // The JSON that the gateway publishes and its admin API speaks; types only, the one source for both sides.
 
 import type { AuditEntry, Page, RecordState, Run } from "onceward";
-import type { KeyStatus, PolicyDocument, PublishedPolicy, RoutePolicy } from "onceward/http";
+import type { KeyStatus, PolicyDocument } from "onceward/http";
 
 export type { AuditEntry, Page, RecordState, Run };
 
@@ -104,4 +104,4 @@ export interface AdminProblem {
 
 // What callers of the API may know (SPEC §10).
 
-export type { KeyStatus, PolicyDocument, PublishedPolicy, RoutePolicy };
+export type { KeyStatus, PolicyDocument };
