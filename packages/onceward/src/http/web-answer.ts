@@ -72,12 +72,21 @@ export function wholeResponse({ status, headers, body }: HttpResponse): Response
   return new Response(BODILESS.has(status) ? null : (body as Uint8Array<ArrayBuffer>), { status, headers: fields });
 }
 
+/** How the passing on of an answer goes on beyond its Response. */
+export interface Passing {
+  /** Told at the end whether it was complete. */
+  over(complete: boolean): void;
+  /** Keeps the platform from stopping before the promise settles. */
+  readonly waitUntil: ((work: Promise<unknown>) => void) | undefined;
+}
+
 /**
  * The Response of an answer that is passed on. Where its client goes away it is read on for a while, since the operation
- * is to finish (SPEC §4.7); `over` is told at the end whether it was complete.
+ * is to finish (SPEC §4.7).
  */
-export function openResponse(answer: OpenAnswer, head: ResponseHead, over: (complete: boolean) => void): Response {
+export function openResponse(answer: OpenAnswer, head: ResponseHead, { over, waitUntil }: Passing): Response {
   const { begun, rest, contentLength } = answer;
+  let gone = false;
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
       for (const chunk of begun) controller.enqueue(chunk);
@@ -85,17 +94,23 @@ export function openResponse(answer: OpenAnswer, head: ResponseHead, over: (comp
     async pull(controller) {
       try {
         const { done, value } = await rest.read();
+        if (gone) return;
         if (!done) controller.enqueue(bytesOf(value));
         else {
           over(true);
           controller.close();
         }
       } catch (error) {
+        if (gone) return;
         over(false);
         controller.error(error);
       }
     },
-    cancel: () => void readOn(rest).then(over),
+    cancel() {
+      gone = true;
+      const outlived = readOn(rest).then(over);
+      waitUntil?.(outlived);
+    },
   });
   const length = contentLength === null ? [] : [["content-length", contentLength] as const];
   const fields = [...head.headers, ...length] as [string, string][];

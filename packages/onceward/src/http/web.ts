@@ -167,7 +167,7 @@ async function own<Req extends object>(
   } finally {
     forget();
   }
-  const ended = await end(runtime, owned, answered.response);
+  const ended = await end(runtime, exchange, owned, answered.response);
   // Where the record holds something else, that is what the client is to have.
   if (answered.rethrow && ended.status === answered.response.status) throw error;
   return ended;
@@ -192,14 +192,13 @@ async function failed<Req extends object>(
   }
 }
 
-/** Ends the claim by the handler's answer, and answers what the client is sent. */
+/** Ends the claim by the handler's answer, unless a transaction has, and answers what the client is sent. */
 async function end<Req>(
   { policy, memory }: Idempotency<Req>,
+  exchange: WebExchange<Req>,
   owned: OwnedRequest<Response>,
   response: Response,
 ): Promise<Response> {
-  const settled = await owned.settled();
-  if (settled !== null) return wholeResponse(settled);
   const held = await holdAnswer(response, policy, memory);
   switch (held.kind) {
     case "whole":
@@ -210,8 +209,10 @@ async function end<Req>(
       );
     case "open": {
       const passed = await owned.finishUnkept(held.head);
-      if (passed.kind === "stream")
-        return openResponse(held, passed.head, (complete) => complete || owned.flag("TRUNCATED"));
+      if (passed.kind === "stream") {
+        const over = (complete: boolean): unknown => complete || owned.flag("TRUNCATED");
+        return openResponse(held, passed.head, { over, waitUntil: exchange.waitUntil?.bind(exchange) });
+      }
       held.rest.cancel("the answer is not wanted").catch(() => {});
       return wholeResponse(passed.response);
     }

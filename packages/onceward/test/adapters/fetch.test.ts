@@ -211,6 +211,35 @@ describe("the adapter of fetch", () => {
     }
   });
 
+  it("4.7 an answer that streams is finished for nobody, in the platform's time, and is not truncated by that", async () => {
+    const store = memoryStore();
+    const ctx = { waitUntil: vi.fn() };
+    const pieces = ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"];
+    const stream = new ReadableStream({
+      async pull(controller) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        const piece = pieces.shift();
+        if (piece === undefined) controller.close();
+        else controller.enqueue(new TextEncoder().encode(piece));
+      },
+    });
+    const headers = { "Content-Type": "text/event-stream" };
+    const handler = idempotency(options({ store }))(
+      (_request, _claim, _ctx: typeof ctx) => new Response(stream, { headers }),
+    );
+    const reader = (await handler(post(), ctx)).body?.getReader();
+    await reader?.read();
+    // The next piece is on its way when the client goes.
+    await reader?.cancel();
+    expect(ctx.waitUntil).toHaveBeenCalledTimes(2);
+    await ctx.waitUntil.mock.calls[1]?.[0];
+    expect(pieces).toEqual([]);
+    await vi.waitFor(async () => {
+      const { items } = (await store.history?.listRuns({ limit: 1 })) ?? { items: [] };
+      expect(items[0]).toMatchObject({ outcome: "not_kept", flags: [] });
+    });
+  });
+
   it("5.5 an upload that breaks off is answered with 400, and claims nothing", async () => {
     const store = memoryStore();
     const broken = new ReadableStream({
