@@ -40,7 +40,7 @@ import { Records } from "./mysql/records.js";
 import { DEFAULT_PREFIX, type Tables, tablesOf } from "./mysql/schema.js";
 import type { Server } from "./mysql/server.js";
 import { Sessions } from "./mysql/sessions.js";
-import { clockOf, hex, integer, textOrNull } from "./mysql/statements.js";
+import { clockOf, hex, integer, statusCode, textOrNull } from "./mysql/statements.js";
 import { assertIds, assertWholeNumbers, pageLimit } from "./sql/checks.js";
 import { Room } from "./sql/room.js";
 import { collect } from "./sql/slices.js";
@@ -162,7 +162,7 @@ class MysqlStore implements Store {
     }
     this.#server = server;
     this.#lanes.maxPacketBytes = server.maxPacketBytes;
-    for (const warning of server.warnings) onWarning(`The MySQL store's server: ${warning}.`);
+    for (const warning of server.warnings) onWarning(`onceward: MySQL: ${warning}`);
   }
 
   async claim(request: ClaimRequest): Promise<ClaimResult> {
@@ -190,7 +190,7 @@ class MysqlStore implements Store {
   async interrupt(id: RecordId, fence: Fence, status: number, by: "owner" | "finder"): Promise<boolean> {
     assertIds(id, fence);
     const kind = by === "owner" ? interruptionByOwner : interruptionByFinder;
-    return this.#lanes.change(kind, { id, fence, values: [integer(status)] });
+    return this.#lanes.change(kind, { id, fence, values: [statusCode(status)] });
   }
 
   async takeOver(

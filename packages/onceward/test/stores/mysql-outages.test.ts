@@ -1,6 +1,7 @@
 // The MySQL store where an answer is lost, a row is locked, a connection hangs or is not clean, or nothing can be written.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import type { ClaimRequest } from "onceward";
 import type { MysqlPromisePoolLike } from "onceward/stores/mysql";
 import { describe, expect, it } from "vitest";
 import { answerOf, claimOf, newFence } from "../../src/testing/store-suite/suite-case.js";
@@ -183,6 +184,26 @@ describe.skipIf(missing !== null)(missing ?? "MySQL", () => {
       await expect.poll(async () => (await store.claim(claimOf())).outcome).toBe("claimed");
     });
   });
+
+  it.each(KINDS)(
+    "%s: P1 what was acknowledged is there after the server was killed between claim and completion",
+    async (kind) => {
+      const store = await bench.node({ pool: bench.pool(kind) });
+      const requests = Array.from({ length: 30 }, () => claimOf());
+      await Promise.all(requests.map((request) => store.claim(request)));
+      const done = requests.slice(0, 10);
+      await Promise.all(done.map(({ id, fence }) => store.complete(id, fence, answerOf("before"))));
+      await bench.server.kill();
+      await bench.server.start();
+      const afterwards = async ({ id, fence }: ClaimRequest) =>
+        store.complete(id, fence, answerOf("after")).catch(() => store.complete(id, fence, answerOf("after")));
+      expect(await Promise.all(requests.map(afterwards))).toEqual(requests.map(() => true));
+      for (const request of requests) {
+        const expected = done.includes(request) ? "before" : "after";
+        expect((await store.find(request.id))?.record.payload).toEqual(answerOf(expected).payload);
+      }
+    },
+  );
 
   describe("a server that will not", () => {
     it("4.11 whose tables are gone is store_unavailable, and says so", async () => {

@@ -10,7 +10,7 @@ import type { Row } from "./client.js";
 import { BY_PLACE, type Held, type Places } from "./places.js";
 import { BY_ID, expired, live, OPEN } from "./record-rows.js";
 import type { Query } from "./sessions.js";
-import { bytes, hex, integer, readHex, readInteger, readIntegerOrNull } from "./statements.js";
+import { bytes, hex, integer, readHex, readInteger, readIntegerOrNull, statusCode } from "./statements.js";
 
 /** One change: the record, its fence, and what it sets, as it is written into statements. */
 export interface Change extends Held {
@@ -130,7 +130,7 @@ export const KINDS: readonly ChangeKind[] = [
 
 /** The values of a completion. */
 export function answerValues({ status, payload }: Answer): readonly [string, string] {
-  return [integer(status), bytes(payload)];
+  return [statusCode(status), bytes(payload)];
 }
 
 /** The values of a step. `maxBytes` is how long the log may become. */
@@ -184,7 +184,13 @@ export class Changes {
     const which = madeAt === undefined ? "id = ?" : "made_at = ? AND id = ?";
     const text = `UPDATE ${this.#table} ${reach} ${completion.set(parts)} WHERE ${which} AND ${completion.where(parts)}`;
     const place = madeAt === undefined ? [] : [madeAt];
-    const values = [status, Buffer.from(payload), ...place, Buffer.from(id, "hex"), Buffer.from(fence, "hex")];
+    const values = [
+      Number(statusCode(status)),
+      Buffer.from(payload),
+      ...place,
+      Buffer.from(id, "hex"),
+      Buffer.from(fence, "hex"),
+    ];
     return { text, values };
   }
 }

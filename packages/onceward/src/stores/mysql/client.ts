@@ -59,8 +59,9 @@ export class LeftTransaction extends Error {
  * @throws IdempotencyError `config_invalid` for what is no such pool.
  */
 export function connectionsOf(pool: MysqlPoolLike): () => Promise<Connection> {
-  const promised = "promise" in pool && typeof pool.promise === "function" ? pool.promise() : pool;
-  if (!("getConnection" in promised) || typeof promised.getConnection !== "function") {
+  const { promise } = (pool ?? {}) as Partial<MysqlCallbackPoolLike>;
+  const promised = typeof promise === "function" ? promise.call(pool) : (pool as MysqlPromisePoolLike);
+  if (typeof promised?.getConnection !== "function") {
     throw new IdempotencyError(
       "config_invalid",
       "mysqlStore needs a `pool`: what createPool() of mysql2, mysql2/promise or mariadb made.",

@@ -34,13 +34,12 @@ export function isLockTimeout(error: unknown): boolean {
   return isClientError(error) && error.errno === LOCK_WAIT_TIMEOUT;
 }
 
-const PACKET_TOO_LARGE = 1153;
+/** Too large a packet, a value out of range, one that is too long. */
+const MEMBERS: ReadonlySet<number> = new Set([LOCK_WAIT_TIMEOUT, 1153, 1264, 1406]);
 
 /** What one of several operations may have brought about, while the others would succeed without it. Nothing was done. */
 export function isMembersFault(error: unknown): boolean {
-  return (
-    isLockTimeout(error) || error instanceof TypeError || (isClientError(error) && error.errno === PACKET_TOO_LARGE)
-  );
+  return error instanceof TypeError || (isClientError(error) && MEMBERS.has(error.errno ?? 0));
 }
 
 /** The server answered with an error, and the connection goes on. */

@@ -8,7 +8,7 @@ import { collect, repeat, type Slice } from "../sql/slices.js";
 import type { Row } from "./client.js";
 import type { Tables } from "./schema.js";
 import type { Query } from "./sessions.js";
-import { bytes, integer, readBytes, readIntegerOrNull, readText, text } from "./statements.js";
+import { bytes, integer, readBytes, readIntegerOrNull, readText, statusCode, text } from "./statements.js";
 
 /** Runs that one slice of a listing looks at. */
 const SLICE_ROWS = 2_000;
@@ -92,7 +92,7 @@ export class MysqlHistory implements HistoryStore {
 
   /** Of the row's own columns, which are what counts; so it takes one statement, and no version that was read before. */
   async amendRun(id: string, { outcome, status }: Parameters<HistoryStore["amendRun"]>[1]): Promise<void> {
-    const set = `outcome = ${text(outcome)}, status = ${status === null ? "NULL" : integer(status)}`;
+    const set = `outcome = ${text(outcome)}, status = ${status === null ? "NULL" : statusCode(status)}`;
     await this.#ask((query) => query(`UPDATE ${this.#runs} SET ${set} WHERE id = ${text(id)}`));
   }
 
@@ -166,7 +166,7 @@ function rowOf(run: Run): string {
     text(run.key),
     text(run.route),
     text(run.outcome),
-    run.status === null ? "NULL" : integer(run.status),
+    run.status === null ? "NULL" : statusCode(run.status),
     text(markOf(...run.flags)),
     text(JSON.stringify(run)),
   ];

@@ -21,6 +21,12 @@ export function integer(value: number): string {
   return String(value);
 }
 
+/** A status as its column holds it; a server without strict mode would change another one in silence. */
+export function statusCode(value: number): string {
+  if (!(value >= 0 && value <= 32_767)) throw new TypeError(`${value} is no status.`);
+  return integer(value);
+}
+
 /** An id or a fence, which are hexadecimal digits already. */
 export function hex(digits: string): string {
   return `X'${digits}'`;
