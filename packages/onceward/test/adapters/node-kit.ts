@@ -1,17 +1,14 @@
 // What the tests of the adapters for Node's servers share: how they listen, and how they answer what the suite says.
 
 import { once } from "node:events";
-import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
+import { createServer, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import type { RunningApp, SuiteAnswer } from "../../src/testing/adapter-suite.js";
 
 /** Listens on loopback until it is closed, and then lets `end` run. */
 export async function listen(listener: RequestListener, end: () => Promise<void>): Promise<RunningApp> {
-  return running(createServer(listener), end);
-}
-
-export async function running(server: Server, end: () => Promise<void>): Promise<RunningApp> {
+  const server = createServer(listener);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
