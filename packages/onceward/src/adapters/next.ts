@@ -45,7 +45,8 @@ export function idempotency<Base extends Request = Request>(
   options: NextIdempotencyOptions<Base>,
 ): NextIdempotency<Base> {
   const { waitUntil, ...rest } = options;
-  const runtime = createIdempotency<Base>(rest);
+  // Next imports route handlers while it builds, where no store is to be opened.
+  const runtime = createIdempotency<Base>(rest, [], false);
   const wrap =
     <Req extends Base, Context>(handler: IdempotentRouteHandler<Req, Context>) =>
     async (request: Req, context: Context): Promise<Response> => {

@@ -94,16 +94,17 @@ const DRAIN_MS = 10_000;
 
 /**
  * Checks all options, makes the layer and begins to open the store. `more` names options that only one adapter has, and
- * checks itself.
+ * checks itself; `opensNow: false` leaves the opening to the first request with a key.
  *
  * @throws IdempotencyError `config_invalid` or `store_unsuitable`, with the place and the fix.
  */
 export function createIdempotency<Req>(
   options: IdempotencyOptions<Req>,
   more: readonly string[] = [],
+  opensNow: boolean = !isWorker(),
 ): Idempotency<Req> {
   const policy = checkOptions(options, more);
-  return new Runtime(options, policy, null);
+  return new Runtime(options, policy, null, opensNow);
 }
 
 class Runtime<Req> implements Idempotency<Req> {
@@ -117,7 +118,7 @@ class Runtime<Req> implements Idempotency<Req> {
   readonly #namespace: string;
 
   /** `base`: of the middleware, where this is of one route. */
-  constructor(options: IdempotencyOptions<Req>, policy: Policy, base: Runtime<Req> | null) {
+  constructor(options: IdempotencyOptions<Req>, policy: Policy, base: Runtime<Req> | null, opensNow: boolean) {
     const { store, namespace = "default", onEvent, clock } = options;
     this.policy = policy;
     this.header = policy.header.toLowerCase();
@@ -131,6 +132,7 @@ class Runtime<Req> implements Idempotency<Req> {
       return;
     }
     const user = {
+      opensNow,
       housekeeping: housekeepingOf(options.background ?? {}, policy),
       sweep: (signal: AbortSignal) => this.layer.sweep(signal),
       onFailure: (operation: string, error: unknown) => {
@@ -190,7 +192,7 @@ class Runtime<Req> implements Idempotency<Req> {
 
   forRoute(route: RouteOptions): Idempotency<Req> {
     const options = withRouteOptions(this.#options, route);
-    return new Runtime(options, checkOptions(options), this);
+    return new Runtime(options, checkOptions(options), this, false);
   }
 
   ready(): Promise<void> {
@@ -240,6 +242,12 @@ function splitTarget(target: string): { readonly path: string; readonly query: s
   if (reading.ok) return { path: reading.path, query: reading.query === "" ? "" : `?${reading.query}` };
   const mark = target.indexOf("?");
   return mark < 0 ? { path: target, query: "" } : { path: target.slice(0, mark), query: target.slice(mark) };
+}
+
+/** Workers allow no I/O before their first request (`navigator.userAgent` is what Cloudflare says to tell them by). */
+function isWorker(): boolean {
+  const { navigator } = globalThis as { readonly navigator?: { readonly userAgent?: string } };
+  return navigator?.userAgent === "Cloudflare-Workers";
 }
 
 function messageOf(error: unknown): string {

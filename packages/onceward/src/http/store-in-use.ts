@@ -8,6 +8,8 @@ import { Housekeeping, type HousekeepingSettings } from "./housekeeping.js";
 /** What one middleware brings. */
 export interface StoreUser {
   readonly clock?: Clock;
+  /** false: it is opened when it is first needed. */
+  readonly opensNow: boolean;
   /** false: the application tidies up. */
   readonly housekeeping: HousekeepingSettings | false;
   /** Makes what was interrupted unknown. */
@@ -22,7 +24,7 @@ const LONGEST_RETRY_MS = 5_000;
 /** By the store itself, so that whoever is given the same one shares it. */
 const inUse = new WeakMap<Store, StoreInUse>();
 
-/** Joins the users of a store; the first one opens it. */
+/** Joins the users of a store, which is opened once for all of them. */
 export function useStore(store: Store, user: StoreUser): StoreInUse {
   const known = inUse.get(store);
   const used = known ?? new StoreInUse(store, user);
@@ -58,7 +60,7 @@ export class StoreInUse {
 
   join(user: StoreUser): void {
     this.#users.add(user);
-    this.open().catch(() => {});
+    if (user.opensNow || this.#open) this.open().catch(() => {});
   }
 
   /** The last one to leave stops the tidying, and closes the store where it was opened here. */

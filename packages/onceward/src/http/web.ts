@@ -129,7 +129,8 @@ async function pass<Req extends object>(
   const claim = passingClaim(wholeResponse);
   if (observation === null) {
     const response = await run(exchange, claim);
-    if (headers.length === 0) return { kind: "handler", response };
+    // One that changes protocols cannot be copied.
+    if (headers.length === 0 || response.status < 200) return { kind: "handler", response };
     // A copy, since that of a fetched answer cannot be changed.
     const extended = new Response(response.body, response);
     for (const [name, value] of headers) extended.headers.append(name, value);

@@ -146,6 +146,15 @@ describe("the adapter of Next.js", () => {
     expect(replay.headers.get("idempotent-replayed")).toBe("true");
   });
 
+  it("opens no store while Next builds, but for the first request with a key", async () => {
+    const store = memoryStore();
+    const open = vi.spyOn(store, "open");
+    const POST = idempotency({ store, account: () => "alice", background: false })(() => new Response("ok"));
+    expect(open).not.toHaveBeenCalled();
+    expect((await called(POST, post("k-1"))).status).toBe(200);
+    expect(open).toHaveBeenCalledOnce();
+  });
+
   it("4.7 gives the work to `waitUntil`, such as Next's `after`, only where there is a key", async () => {
     const waitUntil = vi.fn();
     const store = memoryStore();

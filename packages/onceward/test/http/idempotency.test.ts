@@ -161,6 +161,15 @@ describe("the store", () => {
     expect([store.opened, store.closed]).toEqual([1, 1]);
   });
 
+  it("is opened when it is first needed where the platform wants no I/O before", async () => {
+    const store = watched();
+    const runtime = createIdempotency<object>({ store, account: () => "alice", background: false }, [], false);
+    made.push(runtime);
+    expect(store.opened).toBe(0);
+    await finish(await begin(runtime));
+    expect(store.opened).toBe(1);
+  });
+
   it("that its owner opened is left for him to close", async () => {
     const store = watched();
     store.fault = new IdempotencyError("store_closed", "it is open already");
