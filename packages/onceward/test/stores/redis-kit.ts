@@ -2,7 +2,6 @@
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type PrivateServers, redisCommand } from "@onceward/services";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster, createSentinel } from "redis";
 import { afterEach } from "vitest";
@@ -103,14 +102,4 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
     if (performance.now() > end) throw new Error(`In ${withinMs} ms it did not come about that ${what}.`);
     await sleep(20);
   }
-}
-
-/** The address of each node of a cluster that is a primary just now, by its name. */
-export async function primariesOf({ servers }: PrivateServers): Promise<readonly number[]> {
-  const ports: number[] = [];
-  for (const server of servers) {
-    const role = await redisCommand({ port: server.port, timeoutMs: 1_000 }, "ROLE").catch(() => null);
-    if (Array.isArray(role) && role[0] === "master") ports.push(server.port);
-  }
-  return ports;
 }

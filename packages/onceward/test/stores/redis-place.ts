@@ -48,7 +48,7 @@ export interface ConnectedClient {
   end(): Promise<void>;
 }
 
-export async function connectTo(kind: ClientKind, urls: readonly string[]): Promise<ConnectedClient> {
+async function connectTo(kind: ClientKind, urls: readonly string[]): Promise<ConnectedClient> {
   const [url = ""] = urls;
   switch (kind) {
     case "ioredis": {

@@ -9,7 +9,7 @@ import type { Places } from "./places.js";
 import { Script } from "./script.js";
 
 /** The number of the layout of keys and values; a store refuses a higher one. */
-export const LAYOUT = 1;
+const LAYOUT = 1;
 
 const OLDEST = [6, 2] as const;
 /** From which version on a script can say what it may do. */

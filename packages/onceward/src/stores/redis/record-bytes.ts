@@ -6,7 +6,7 @@ import type { ClaimRequest } from "../../core/store.js";
 import { ByteReader, type ByteWriter } from "./bytes.js";
 
 /** The first byte of every value. A reader refuses a higher one. */
-export const RECORD_FORMAT = 1;
+const RECORD_FORMAT = 1;
 
 /** The state's byte. Never to be renumbered. */
 const STATES: readonly RecordState[] = ["running", "done", "unknown"];
