@@ -44,7 +44,7 @@ export interface CaptureSettings {
 type Phase = "held" | "ending" | "opening" | "open" | "replaced" | "over";
 
 /** How long a stream goes on without anybody who listens. */
-const ALONE_MS = 60_000;
+const ALONE_MS = 30_000;
 
 export class Capture implements Capturing {
   readonly natural: Natural;
