@@ -2,12 +2,29 @@
 
 import { createServer, request as forward, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 
+/** What tests look at of a request's JSON. */
+interface RequestBody {
+  readonly Key?: RequestItem;
+  readonly Item?: RequestItem;
+  readonly ConsistentRead?: boolean;
+  readonly ConditionExpression?: string;
+  readonly UpdateExpression?: string;
+  readonly TimeToLiveSpecification?: object;
+}
+
+type RequestItem = Readonly<Record<string, { readonly S?: string } | undefined>>;
+
 /** A request as the SDK sent it. */
 export interface SeenRequest {
   /** Such as `PutItem`. */
   readonly operation: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the API of DynamoDB has.
-  readonly body: any;
+  readonly body: RequestBody;
+}
+
+/** The key of the item that a request is about; of a table as a whole, or an index, there is none. */
+export function keyOf({ body }: SeenRequest): { readonly pk: string | undefined; readonly sk: string | undefined } {
+  const item = body.Key ?? body.Item;
+  return { pk: item?.["pk"]?.S, sk: item?.["sk"]?.S };
 }
 
 export type FrontAnswer =
@@ -49,7 +66,7 @@ export async function dynamodbFront(target: string | null): Promise<Front> {
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const raw = Buffer.concat(chunks);
     const operation = String(request.headers["x-amz-target"]).split(".")[1] ?? "";
-    const met = { operation, body: JSON.parse(raw.toString()) };
+    const met = { operation, body: JSON.parse(raw.toString()) as RequestBody };
     seen.push(met);
     const answer = front.plan(met);
     if (answer === undefined || answer === "cut" || answer === "silence") pass(target, request, raw, response, answer);

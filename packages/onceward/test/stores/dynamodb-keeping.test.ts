@@ -3,8 +3,8 @@
 import { describe, expect, it } from "vitest";
 import type { Store } from "../../src/core/store.js";
 import { dynamodbTable } from "../../src/stores/dynamodb.js";
-import type { SeenRequest } from "./dynamodb-front.js";
-import { answer, claimOf, dynamodbKit, fence } from "./dynamodb-kit.js";
+import { keyOf, type SeenRequest } from "./dynamodb-front.js";
+import { answer, claimOf, dynamodbKit, fence, PATIENCE } from "./dynamodb-kit.js";
 
 const kit = dynamodbKit();
 const HOUR = 3_600_000;
@@ -33,7 +33,7 @@ async function itemsOf(table: string, id: string): Promise<string[]> {
   return own.map(({ sk }) => sk?.S ?? "").sort();
 }
 
-const isHead = ({ body }: SeenRequest): boolean => (body.Key ?? body.Item)?.sk?.S === "head";
+const isHead = (request: SeenRequest): boolean => keyOf(request).sk === "head";
 const same = (one: Uint8Array | null | undefined, other: Uint8Array): boolean => Buffer.from(one ?? []).equals(other);
 
 describe("answers beyond 256 KiB", () => {
@@ -43,7 +43,7 @@ describe("answers beyond 256 KiB", () => {
     await store.claim(request);
     const since = kit.front.seen.length;
     expect(await store.complete(request.id, request.fence, answer(LONG))).toBe(true);
-    const asked = kit.front.seen.slice(since).filter(({ body }) => (body.Key ?? body.Item)?.pk?.S === request.id);
+    const asked = kit.front.seen.slice(since).filter((seen) => keyOf(seen).pk === request.id);
     expect(asked.map(({ operation }) => operation)).toEqual(["GetItem", "PutItem", "PutItem", "PutItem", "UpdateItem"]);
     expect(await itemsOf(table, request.id)).toHaveLength(4);
     expect(same((await store.find(request.id))?.record.payload, LONG)).toBe(true);
@@ -58,15 +58,15 @@ describe("answers beyond 256 KiB", () => {
     // Another owner is faster, between the look at the head and its change.
     const rival = await kit.open({ table, createTable: false });
     kit.front.plan = (seen) => {
-      if (seen.operation !== "PutItem" || !seen.body.Item.sk.S.startsWith("chunk:")) return undefined;
+      if (seen.operation !== "PutItem" || !keyOf(seen).sk?.startsWith("chunk:")) return undefined;
       kit.front.plan = () => undefined;
       void rival.complete(request.id, request.fence, answer("first"));
       return { status: 400, type: "ThrottlingException", message: "" };
     };
-    await expect.poll(() => store.complete(request.id, request.fence, answer(LONG))).toBe(true);
-    await expect.poll(async () => (await store.find(request.id))?.record.state).toBe("done");
+    await expect.poll(() => store.complete(request.id, request.fence, answer(LONG)), PATIENCE).toBe(true);
+    await expect.poll(async () => (await store.find(request.id))?.record.state, PATIENCE).toBe("done");
     const first = same((await store.find(request.id))?.record.payload, answer("first").payload);
-    await expect.poll(() => itemsOf(table, request.id)).toHaveLength(first ? 1 : 4);
+    await expect.poll(() => itemsOf(table, request.id), PATIENCE).toHaveLength(first ? 1 : 4);
   });
 
   it("4.12 of the same owner at the same moment: one of them is the answer, whole", async () => {
@@ -78,7 +78,7 @@ describe("answers beyond 256 KiB", () => {
     expect(done).toEqual([true, true, true]);
     const payload = (await store.find(request.id))?.record.payload;
     expect(others.some((one) => same(payload, one))).toBe(true);
-    await expect.poll(() => itemsOf(table, request.id)).toHaveLength(4);
+    await expect.poll(() => itemsOf(table, request.id), PATIENCE).toHaveLength(4);
   });
 
   it("of an operator's verdict are kept alike", async () => {
@@ -143,7 +143,7 @@ describe("7.2 long steps", () => {
     expect(await store.appendStep(request.id, request.fence, step)).toBe(true);
     const said = "Item size to update has exceeded the maximum allowed size";
     kit.front.plan = ({ operation, body }) =>
-      operation === "UpdateItem" && body.UpdateExpression.includes("list_append")
+      operation === "UpdateItem" && body.UpdateExpression?.includes("list_append")
         ? { status: 400, type: "ValidationException", message: said }
         : undefined;
     await expect(store.appendStep(request.id, request.fence, step)).rejects.toMatchObject({
@@ -204,14 +204,14 @@ describe("4.10 purging without time to live", () => {
     all.now += 2_000;
     const next = claimOf({ id: old.id });
     kit.front.plan = ({ operation, body }) => {
-      if (operation !== "DeleteItem" || body.Key.pk.S !== old.id) return undefined;
+      if (operation !== "DeleteItem" || body.Key?.["pk"]?.S !== old.id) return undefined;
       kit.front.plan = () => undefined;
       // Before this deletion gets to the table.
       void all.store.claim(next);
       return { status: 400, type: "ThrottlingException", message: "" };
     };
     await all.store.purge(100);
-    await expect.poll(async () => (await all.store.find(old.id))?.record.fence).toBe(next.fence);
+    await expect.poll(async () => (await all.store.find(old.id))?.record.fence, PATIENCE).toBe(next.fence);
   });
 
   it("does not walk the index again and again to find nothing", async () => {
@@ -291,7 +291,7 @@ describe("9.4 limits", () => {
     expect(await claims(two, 5, "other")).toEqual(Array(5).fill("claimed"));
     now += 2_000;
     // It knows of ten; that it comes near the limit makes it count, and its claims do not wait for that.
-    await expect.poll(() => claims(one, 1, "third"), { timeout: 10_000 }).toEqual(["store"]);
+    await expect.poll(() => claims(one, 1, "third"), PATIENCE).toEqual(["store"]);
     expect((await one.list({ limit: 100 })).items.length).toBeLessThanOrEqual(20);
   });
 
@@ -301,7 +301,7 @@ describe("9.4 limits", () => {
     const one = await kit.open({ table, now: () => now });
     await claims(one, 3);
     const counted = async () => (await kit.items(table)).some((item) => item["count"] !== undefined);
-    await expect.poll(counted).toBe(true);
+    await expect.poll(counted, PATIENCE).toBe(true);
     const two = await kit.open({ table, now: () => now });
     kit.front.count();
     await claims(two, 3);

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll } from "vitest";
 import type { ClaimRequest, Store } from "../../src/core/store.js";
 import { type DynamoDBItem, type DynamoDBStoreOptions, dynamodbStore } from "../../src/stores/dynamodb.js";
 import { clientOptions } from "./dynamodb-client.js";
-import { dynamodbFront, type Front } from "./dynamodb-front.js";
+import { dynamodbFront, type Front, keyOf } from "./dynamodb-front.js";
 
 export interface DynamodbKit {
   readonly server: PrivateServer;
@@ -86,6 +86,9 @@ export function dynamodbKit(options: Parameters<typeof startDynamodb>[0] = {}): 
   };
 }
 
+/** For polling, on a busy machine. */
+export const PATIENCE = { timeout: 20_000 };
+
 export function claimOf(change: Partial<ClaimRequest> = {}): ClaimRequest {
   return {
     id: randomBytes(32).toString("hex"),
@@ -112,6 +115,6 @@ export const answer = (
 export function aboutRecords(front: Front, since = 0): string[] {
   return front.seen
     .slice(since)
-    .filter(({ body }) => !String((body.Key ?? body.Item)?.pk?.S ?? "#").startsWith("#"))
+    .filter((request) => !(keyOf(request).pk ?? "#").startsWith("#"))
     .map(({ operation }) => operation);
 }

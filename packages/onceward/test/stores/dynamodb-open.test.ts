@@ -11,7 +11,7 @@ import {
 } from "../../src/stores/dynamodb.js";
 import { clientOptions } from "./dynamodb-client.js";
 import type { SeenRequest } from "./dynamodb-front.js";
-import { answer, claimOf, dynamodbKit } from "./dynamodb-kit.js";
+import { answer, claimOf, dynamodbKit, PATIENCE } from "./dynamodb-kit.js";
 
 const kit = dynamodbKit({ tableChangeMs: 300 });
 
@@ -34,7 +34,7 @@ async function made(keys: Record<string, AttributeType>, more: object = {}): Pro
 
 async function active(table: string): Promise<void> {
   const status = async () => (await kit.client().describeTable({ TableName: table })).Table?.TableStatus;
-  await expect.poll(status, { timeout: 10_000 }).toBe("ACTIVE");
+  await expect.poll(status, PATIENCE).toBe("ACTIVE");
 }
 
 function refused(code: string, message: RegExp): object {
@@ -121,7 +121,7 @@ describe("a table that comes or goes", () => {
           () => false,
           () => true,
         );
-    await expect.poll(gone, { timeout: 10_000 }).toBe(true);
+    await expect.poll(gone, PATIENCE).toBe(true);
     expect((await (await kit.open({ table })).claim(claimOf())).outcome).toBe("claimed");
   });
 

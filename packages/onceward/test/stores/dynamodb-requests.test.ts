@@ -3,8 +3,8 @@
 import { describe, expect, it } from "vitest";
 import { Engine } from "../../src/core/engine.js";
 import type { Store } from "../../src/core/store.js";
-import type { FrontAnswer, SeenRequest } from "./dynamodb-front.js";
-import { aboutRecords, answer, claimOf, dynamodbKit, fence } from "./dynamodb-kit.js";
+import { type FrontAnswer, keyOf, type SeenRequest } from "./dynamodb-front.js";
+import { aboutRecords, answer, claimOf, dynamodbKit, fence, PATIENCE } from "./dynamodb-kit.js";
 
 const kit = dynamodbKit();
 
@@ -25,8 +25,7 @@ function fate(operation: string, times: number, what: FrontAnswer): void {
   };
 }
 
-const isOwn = ({ body }: SeenRequest): boolean =>
-  /^#(census|onceward)/.test((body.Key ?? body.Item)?.pk?.S ?? "#census");
+const isOwn = (request: SeenRequest): boolean => /^#(census|onceward)/.test(keyOf(request).pk ?? "#census");
 
 async function lapsed(store: Store): Promise<ReturnType<typeof claimOf>> {
   const request = claimOf({ leaseMs: 1 });
@@ -80,7 +79,9 @@ describe("4.1 round trips", () => {
       const payload = new Uint8Array(kib * 1_024).fill(kib);
       expect(await store.complete(request.id, request.fence, answer(payload))).toBe(true);
       const [replay, forReplay] = await asked(() => store.claim(claimOf({ id: request.id })));
-      expect(replay.outcome === "found" && Buffer.from(payload).equals(replay.record.payload ?? [])).toBe(true);
+      expect(
+        replay.outcome === "found" && Buffer.from(payload).equals(replay.record.payload ?? new Uint8Array(0)),
+      ).toBe(true);
       expect(forReplay).toEqual(requests);
     }
   });
@@ -99,9 +100,10 @@ describe("4.1 round trips", () => {
     await store.claim(released);
     await store.release(released.id, released.fence);
     const seen = kit.front.seen.slice(since);
-    for (const { operation, body } of seen) {
+    for (const request of seen) {
+      const { operation, body } = request;
       if (operation === "GetItem") expect(body.ConsistentRead).toBe(true);
-      if ((body.Key ?? body.Item)?.sk?.S !== "head") continue;
+      if (keyOf(request).sk !== "head") continue;
       if (operation === "UpdateItem" || operation === "DeleteItem")
         expect(body.ConditionExpression).toMatch(/#fence = :/);
       if (operation === "PutItem") expect(body.ConditionExpression).toMatch(/^attribute_not_exists\(pk\) OR /);
@@ -219,7 +221,7 @@ describe("4.11 throttling", () => {
     const [hot, cold] = [claimOf(), claimOf()];
     let refused = 0;
     kit.front.plan = ({ body }) => {
-      if (body.Item?.pk?.S !== hot.id || ++refused > 8) return undefined;
+      if (body.Item?.["pk"]?.S !== hot.id || ++refused > 8) return undefined;
       return throttled("ThrottlingException");
     };
     const order: string[] = [];
@@ -257,7 +259,7 @@ describe("gathering: operations side by side", () => {
     const store = await kit.open({ maxWaitMs: 2_000, gathering: { maxBatch: 2, longestWaitMs: 20 } });
     const stuck = [claimOf(), claimOf(), claimOf()];
     const ids = stuck.map(({ id }) => id);
-    kit.front.plan = ({ body }) => (ids.includes(body.Item?.pk?.S) ? "silence" : undefined);
+    kit.front.plan = (seen) => (ids.includes(keyOf(seen).pk ?? "") ? "silence" : undefined);
     const failing = Promise.allSettled(stuck.map((request) => store.claim(request)));
     const fine = await Promise.all(Array.from({ length: 10 }, () => store.claim(claimOf())));
     expect(fine.every(({ outcome }) => outcome === "claimed")).toBe(true);
@@ -293,7 +295,7 @@ describe("4.13 waiting", () => {
     if (owner.kind !== "owned") throw new Error("a new key is not owned");
     const since = kit.front.seen.length;
     const waiting = Array.from({ length: 200 }, (_, index) => (index % 2 === 0 ? one : two).begin(request()));
-    await expect.poll(() => one.waiting + two.waiting).toBe(200);
+    await expect.poll(() => one.waiting + two.waiting, PATIENCE).toBe(200);
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     expect(await owner.claim.complete(answer())).toBe("recorded");
     const begun = await Promise.all(waiting);
