@@ -20,7 +20,7 @@ import pg from "pg";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 
-export const source: ServiceSource = lookUp(POSTGRES);
+const source: ServiceSource = lookUp(POSTGRES);
 /** Why suites are skipped, or null; said once for each file. */
 export const missing: string | null = source.kind === "missing" ? source.reason : null;
 if (missing !== null) process.stderr.write(`${missing}\n`);
