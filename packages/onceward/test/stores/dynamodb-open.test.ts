@@ -98,21 +98,30 @@ describe("a missing table", () => {
 });
 
 describe("a table that comes or goes", () => {
+  /** The table is in this state for so many looks at it. */
+  function stands(TableStatus: string, looks: number): void {
+    let left = looks;
+    kit.front.plan = ({ operation }) =>
+      operation === "DescribeTable" && left-- > 0 ? { json: { Table: { TableStatus } } } : undefined;
+  }
+
   it("is waited for while it is CREATING", async () => {
     const table = kit.table();
     await kit.client().createTable(dynamodbTable({ table }));
-    expect((await kit.client().describeTable({ TableName: table })).Table?.TableStatus).toBe("CREATING");
+    stands("CREATING", 3);
+    kit.front.count();
     await kit.open({ table });
-    expect((await kit.client().describeTable({ TableName: table })).Table?.TableStatus).toBe("ACTIVE");
+    expect(kit.front.count()["DescribeTable"]).toBeGreaterThanOrEqual(4);
   });
 
   it("is refused while it is DELETING, and made anew after it", async () => {
     const table = kit.table();
     await kit.open({ table });
-    await kit.client().deleteTable({ TableName: table });
+    stands("DELETING", 1);
     await expect(kit.open({ table })).rejects.toEqual(
       refused("store_inaccessible", /is DELETING: start again when it is gone/),
     );
+    await kit.client().deleteTable({ TableName: table });
     const gone = () =>
       kit
         .client()

@@ -208,7 +208,7 @@ describe("4.11 throttling", () => {
   }
 
   it("what is refused for as long as an operation may take is store_unavailable, and says why", async () => {
-    const store = await kit.open({ maxWaitMs: 150 });
+    const store = await kit.open({ maxWaitMs: 1_500 });
     fate("PutItem", 1_000, throttled("ProvisionedThroughputExceededException"));
     await expect(store.claim(claimOf())).rejects.toMatchObject({
       code: "store_unavailable",
@@ -240,6 +240,7 @@ describe("gathering: operations side by side", () => {
     const client = kit.client();
     const putItem = client.putItem.bind(client);
     const counted = await kit.open({
+      maxWaitMs: 60_000,
       gathering: { maxBatch: 5, longestWaitMs: 10_000 },
       client: Object.assign(client, {
         async putItem(...args: Parameters<typeof putItem>) {
@@ -276,7 +277,9 @@ describe("gathering: operations side by side", () => {
 describe("4.13 waiting", () => {
   it("200 duplicates that wait for one key on two nodes cost a bounded number of requests", async () => {
     const table = kit.table();
-    const engines = [0, 1].map(async () => new Engine({ store: await kit.open({ table }), maxWaitersPerKey: 200 }));
+    const engines = [0, 1].map(
+      async () => new Engine({ store: await kit.open({ table }), maxWaitersPerKey: 200, storeTimeoutMs: 60_000 }),
+    );
     const [one, two] = (await Promise.all(engines)) as [Engine, Engine];
     const { id, labels } = claimOf();
     const request = () => ({
@@ -285,8 +288,8 @@ describe("4.13 waiting", () => {
       fingerprint: null,
       retention: { forMs: 3_600_000 },
       arrivedAtMonotonicMs: performance.now(),
-      leaseMs: 30_000,
-      waitMs: 30_000,
+      leaseMs: 120_000,
+      waitMs: 60_000,
       rules: { onMismatch: "reject", duplicates: "replay", waits: true, onInterrupted: "hold" } as const,
       refusal: null,
       ask: null,
