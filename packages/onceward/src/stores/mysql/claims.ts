@@ -97,8 +97,10 @@ export class Claims {
     for (const id of groups.keys()) this.#met.set(id, true);
     try {
       const { affected, lastId } = await query(`INSERT IGNORE INTO ${this.#table} (${CLAIMED_COLUMNS}) VALUES ${rows}`);
-      if (!(lastId > 0)) throw new Error("the server, or something in front of it, did not answer LAST_INSERT_ID()");
-      return { all: affected === groups.size, madeAtUs: lastId, blocked: null };
+      const all = affected === groups.size;
+      if (all && !(lastId > 0))
+        throw new Error("the server, or what is in front of it, does not answer LAST_INSERT_ID()");
+      return { all, madeAtUs: lastId, blocked: null };
     } catch (error) {
       // Somebody has locked a row that is there, perhaps. What it says can be read all the same.
       if (isLockTimeout(error)) return { all: false, madeAtUs: 0, blocked: error };
