@@ -102,6 +102,23 @@ describe("4.3 clocks that are farther apart than declared", () => {
     ]);
   });
 
+  it("are not taken for apart where another's claim was begun later and was there first", async () => {
+    const table = kit.table();
+    let now = START;
+    const [one, two] = [await kit.open({ table, now: () => now }), await kit.open({ table, now: () => now })];
+    const request = claimOf();
+    // Between this claim's look at the clock and its arrival.
+    kit.front.plan = ({ operation, body }) => {
+      if (operation !== "PutItem" || body.Item?.["pk"]?.S !== request.id) return undefined;
+      kit.front.plan = () => undefined;
+      now += 50;
+      void two.claim(claimOf({ id: request.id }));
+      return { status: 400, type: "ThrottlingException", message: "" };
+    };
+    await one.claim(request);
+    expect(kit.warnings.filter((warning) => /clock/.test(warning))).toEqual([]);
+  });
+
   it("are not taken for apart where the request was only slow to arrive", async () => {
     const { one, two } = await nodes(-1_000);
     const request = claimOf({ ageMs: 30_000 });

@@ -77,6 +77,8 @@ export async function dynamodbFront(target: string | null): Promise<Front> {
         message: answer.message,
       });
   });
+  // One that is closed just when the SDK uses it again would be a fault that no test asked for.
+  server.keepAliveTimeout = 600_000;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("no port");

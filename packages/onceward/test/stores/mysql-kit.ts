@@ -24,9 +24,13 @@ import {
 import { sealedStore } from "onceward/stores/sealed";
 import { fakeClock, type StorePlace } from "onceward/testing";
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
-import { movedClock } from "./children/moved-clock.js";
 
-export const source: ServiceSource = lookUp(MARIADB);
+/** The other processes of a race, which are plain JavaScript, use it too. */
+const { movedClock } = (await import(new URL("./children/moved-clock.js", import.meta.url).href)) as {
+  readonly movedClock: (pool: MysqlPromisePoolLike, movedMs: () => number) => MysqlPromisePoolLike;
+};
+
+const source: ServiceSource = lookUp(MARIADB);
 /** Why suites are skipped, or null; said once for each file. */
 export const missing: string | null = source.kind === "missing" ? source.reason : null;
 if (missing !== null) process.stderr.write(`${missing}\n`);
@@ -118,7 +122,7 @@ export function sharedServer(settings: Readonly<Record<string, string>> = {}): S
   };
 }
 
-export function newPrefix(): string {
+function newPrefix(): string {
   return `t${randomBytes(5).toString("hex")}_`;
 }
 

@@ -95,7 +95,7 @@ const CODES: Readonly<Record<string, string>> = {
 };
 
 /** What went wrong, in words that hold neither statements nor answers. */
-export function reasonOf(error: unknown): string {
+function reasonOf(error: unknown): string {
   if (!isClientError(error)) return String(error);
   // The mariadb connector's pool tells why it has no connection in the cause.
   const inner = isClientError(error.cause) && error.cause !== error ? reasonOf(error.cause) : null;
