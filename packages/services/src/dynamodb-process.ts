@@ -83,4 +83,6 @@ process.on("uncaughtException", (error: NodeJS.ErrnoException) => {
   console.error(error);
   process.exit(1);
 });
+// A connection that is closed just when a client uses it again would be a fault that no test asked for.
+server.keepAliveTimeout = 600_000;
 server.listen(port, "127.0.0.1");

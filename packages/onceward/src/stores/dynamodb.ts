@@ -137,7 +137,7 @@ class DynamoDBStore implements Store {
       census: this.#census,
       moment,
       sequence,
-      onRead: (record, now) => this.#compareClocks(record, now),
+      onRead: (record) => this.#compareClocks(record),
     });
     this.#purge = new Purge({ table: this.#table, moment, timeToLive: () => this.#timeToLive });
     this.#shared = new SharedValues(this.#table);
@@ -248,9 +248,12 @@ class DynamoDBStore implements Store {
     return momentAt((this.#options.now ?? Date.now)(), this.info.maxClockSkewMs);
   }
 
-  /** A record from the future was written by a clock that is ahead of this one. */
-  #compareClocks({ createdAt }: StoredRecord, now: number): void {
-    const apartMs = createdAt - now;
+  /**
+   * A record from the future was written by a clock that is ahead of this one; judged now that it was read, since it may
+   * have been written while this node's request was on its way.
+   */
+  #compareClocks({ createdAt }: StoredRecord): void {
+    const apartMs = createdAt - this.#moment().now;
     if (apartMs <= this.info.maxClockSkewMs || this.#clocksApart) return;
     this.#clocksApart = true;
     this.#warn(

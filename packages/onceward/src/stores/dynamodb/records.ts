@@ -49,8 +49,8 @@ export interface RecordsParts {
   readonly moment: () => Moment;
   /** A new place in listings, later than all before. */
   readonly sequence: (createdAt: number) => string;
-  /** Told of each record that was read; the clocks of its writer and of this node can be compared by it. */
-  readonly onRead: (record: StoredRecord, now: number) => void;
+  /** Told of each record when it was read; the clocks of its writer and of this node can be compared by it. */
+  readonly onRead: (record: StoredRecord) => void;
 }
 
 type Ends = { readonly when: string; readonly fence: Fence; readonly next: Fence };
@@ -263,7 +263,7 @@ export class Records {
   #live(item: DynamoDBItem | null, moment: Moment): Kept | null {
     if (item === null) return null;
     const kept = keptOf(item);
-    this.#parts.onRead(kept.record, moment.now);
+    this.#parts.onRead(kept.record);
     return isExpired(kept.record, moment.judgedAt) ? null : kept;
   }
 
