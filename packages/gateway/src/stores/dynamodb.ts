@@ -10,11 +10,18 @@ export async function connectDynamodb(address: RemoteAddress, options: RemoteSto
   const client = new DynamoDB({
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
+    // Without the last one the SDK only warns.
+    requestHandler: {
+      connectionTimeout: options.timeoutMs,
+      requestTimeout: options.timeoutMs,
+      throwOnRequestTimeout: true,
+    },
   });
   const store = dynamodbStore({
     client,
     ...(address.name === null ? {} : { table: address.name }),
     ...(address.skewMs === null ? {} : { maxClockSkewMs: address.skewMs }),
+    maxWaitMs: options.timeoutMs,
     limits: options.limits,
     onWarning: options.onWarning,
   });
