@@ -158,8 +158,9 @@ describePrivateNats("the NATS store under faults", () => {
       await store.claim(request);
       const given = answer(3_000_000);
       for (let attempt = 0; attempt < 4; attempt++) {
-        setTimeout(() => relay.cut(), attempt * 10);
+        const cut = sleep(attempt * 10).then(() => relay.cut());
         await store.complete(request.id, request.fence, given).catch(() => {});
+        await cut;
         await reconnected(store);
       }
       expect(await store.complete(request.id, request.fence, given)).toBe(true);

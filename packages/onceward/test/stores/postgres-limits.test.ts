@@ -44,8 +44,11 @@ describe.skipIf(missing !== null)(missing ?? "PostgreSQL", () => {
 
   it("9.4 a store is full at its limit for every account", async () => {
     const store = await node({ maxRecords: 1_500 });
-    const made = await fill(store, 3_000, "one");
-    expect(made).toBeGreaterThanOrEqual(1_500);
+    let made = 0;
+    // Records that were made while they were counted count twice, until they are counted again.
+    await expect
+      .poll(async () => (made += await fill(store, 3_000, "one")), { timeout: 20_000 })
+      .toBeGreaterThanOrEqual(1_500);
     expect(made).toBeLessThanOrEqual(1_500 + AT_ONCE);
     expect(await store.claim(claimOf({ account: "two" }))).toEqual({ outcome: "full", limit: "store" });
   });
